@@ -3,15 +3,17 @@
 //! Two lanes. Programs that only compute run in the background, several at a
 //! time, and give way to everything else. So do the tests of the documentation.
 //! All others run in the foreground, one after the other, because many of them
-//! measure time or share the kernel. Those that need programs of Kubernetes
-//! come last.
+//! measure time or share the kernel. Those that mostly wait ([`kinds`]) run beside
+//! each other there. Those that need programs of Kubernetes come last.
 //!
 //! ```text
-//! foreground  packets  services  ...  | wait | apiserver  agent  | wait | kubernetes ...
+//! foreground  packets  services  ...  | wait | apiserver  agent  networks     | wait | kubernetes ...
+//!                                     |      |                   multi_network |      |
 //! background  meaning   verify   mutations   ...
-//! Go builds   etcd  kube-apiserver  kubectl --^  kubelet ...  flannel --^ e2e.test
+//! Go builds   etcd  kube-apiserver  kubectl --^  kubelet ...  flannel ---------^ e2e.test
 //! ```
 
+mod kinds;
 mod lanes;
 mod tally;
 
@@ -24,43 +26,23 @@ use crate::background;
 use crate::cargo::Cargo;
 use crate::kube::{self, Builds, Group};
 use crate::programs::{self, Program};
+use kinds::{Kind, kind, threads};
 use lanes::{Finished, Job, Lanes};
 pub use tally::Tally;
 
-/// Packages whose tests only compute. `xtask edges` keeps most of them from
-/// sockets and clocks.
-const COMPUTING_PACKAGES: [&str; 6] = ["compiler", "fuzz", "policy", "samples", "verify", "xtask"];
-
-/// Programs of other packages whose tests only compute. `ruleset text` is not
-/// one of them: it makes a network namespace and runs `nft`. That takes a lock
-/// of the kernel that all namespaces share (`rtnl_mutex`), and a program that
-/// gives way to others can hold it for long.
-const COMPUTING_PROGRAMS: [&str; 13] = [
-    "ruleset lib",
-    "ruleset limits",
-    "suite coverage",
-    "suite docs",
-    "suite incremental",
-    "suite meaning",
-    "suite mended",
-    "suite mutations",
-    "suite suspects",
-    "suite verify",
-    "watcher broken",
-    "watcher fuzz",
-    "watcher oracle",
-];
-
 /// Which tests need which programs of Kubernetes. A group needs the groups before
 /// it.
-const NEEDS: [(&str, &Group); 8] = [
+const NEEDS: [(&str, &Group); 11] = [
     ("suite accepted", &kube::SERVER),
     ("suite agent", &kube::SERVER),
     ("suite apiserver", &kube::SERVER),
+    ("suite author_cluster", &kube::SERVER),
     ("suite chaos", &kube::SERVER),
     ("suite first_packet", &kube::CNI),
     ("suite install", &kube::SERVER),
     ("suite kubernetes", &kube::FLANNEL),
+    ("suite multi_network", &kube::SERVER),
+    ("suite pod_agent", &kube::SERVER),
     ("suite upstream", &kube::E2E),
 ];
 
@@ -99,7 +81,7 @@ impl Selection {
 
     /// What Go has to build for them.
     pub fn groups(&self) -> &'static [&'static Group] {
-        let last = self.programs.iter().filter_map(need).filter_map(place).max();
+        let last = self.programs.iter().filter_map(needed).max();
         &ORDER[..last.map_or(0, |last| last + 1)]
     }
 
@@ -112,30 +94,45 @@ impl Selection {
 
     /// Runs them to their end.
     fn finish(self, documentation: Job, kubernetes: &Builds) -> Vec<Finished> {
-        let (computing, mut foreground): (Vec<_>, Vec<_>) =
-            self.programs.into_iter().partition(only_computes);
-        foreground.sort_by_key(|program| need(program).and_then(place));
-        let args = &self.args;
-        let job = |program: &Program, before: &[&str]| {
-            let mut command = program.command(before);
-            command.args(args);
-            Job { name: program.name(), command }
-        };
+        let (computing, foreground): (Vec<_>, Vec<_>) =
+            self.programs.into_iter().partition(|program| kind(program) == Kind::Computes);
+        let (waiting, mut alone): (Vec<_>, Vec<_>) =
+            foreground.into_iter().partition(|program| kind(program) == Kind::Waits);
+        alone.sort_by_key(needed);
+        // They come when the last of them has what it needs.
+        let later = waiting.iter().filter_map(needed).max();
+        let later = alone.split_off(alone.partition_point(|program| needed(program) <= later));
         let before = background::words();
-        let waiting = computing.iter().map(|program| job(program, before));
-        let lanes = Lanes::new(waiting.chain([documentation]).collect());
+        let args = &self.args;
+        let computing = computing.iter().map(|program| job(program, before, args));
+        let lanes = Lanes::new(computing.chain([documentation]).collect());
         lanes.run(|lane| {
             for (name, error) in &self.broken {
                 lane.could_not_run(name.clone(), error);
             }
-            for program in &foreground {
-                match need(program).map_or(Ok(()), |need| kubernetes.wait(need)) {
-                    Ok(()) => lane.run_one(job(program, &[])),
-                    Err(error) => lane.could_not_run(program.name(), &error),
-                }
-            }
+            let ready = |program: &Program| {
+                let built = need(program).map_or(Ok(()), |need| kubernetes.wait(need));
+                built.map_err(|error| lane.could_not_run(program.name(), &error)).ok()?;
+                Some(job(program, &[], args))
+            };
+            let one_by_one = |programs: &[Program]| {
+                programs.iter().filter_map(ready).for_each(|job| lane.run_one(job));
+            };
+            one_by_one(&alone);
+            lane.run_beside(waiting.iter().filter_map(ready).collect());
+            one_by_one(&later);
         })
     }
+}
+
+fn job(program: &Program, before: &[&str], args: &[String]) -> Job {
+    let mut command = program.command(before);
+    if let Some(threads) = threads(program) {
+        // The book of rustc, "Tests", `--test-threads`. An argument of a person wins.
+        command.env("RUST_TEST_THREADS", threads.to_string());
+    }
+    command.args(args);
+    Job { name: program.name(), command }
 }
 
 /// The tests of the documentation, with these words before the command.
@@ -158,9 +155,9 @@ fn need(program: &Program) -> Option<&'static Group> {
     NEEDS.iter().find(|(test, _)| *test == name).map(|(_, group)| *group)
 }
 
-fn only_computes(program: &Program) -> bool {
-    COMPUTING_PACKAGES.contains(&program.package.as_str())
-        || COMPUTING_PROGRAMS.contains(&program.name().as_str())
+/// The place of what it needs in the order of builds.
+fn needed(program: &Program) -> Option<usize> {
+    need(program).and_then(place)
 }
 
 /// Prints the slowest and the failed programs, and the sum as the last line.

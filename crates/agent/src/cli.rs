@@ -13,7 +13,7 @@ use crate::input::AllowNoPods;
 pub use boot::{InstallBoot, Restore};
 pub use daemons::{Agent, LogFormat, LogLevel, PodAgent, TableOwner};
 pub use metrics::{MetricsAccess, MetricsServed};
-pub use options::{Binding, Input, Output, PlaceArgs, PlaceOption};
+pub use options::{Binding, Input, Output, PlaceArgs};
 
 /// The environment variable that names the node where no flag does.
 pub const NODE_NAME: &str = "NODE_NAME";
@@ -80,15 +80,9 @@ pub struct Render {
     /// Form of the output: a script for `nft -f`, or libnftables JSON.
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
-    /// The table in a pod's own network namespace, and not the node's.
-    #[arg(long, value_enum, default_value_t, requires_if("pod", "pod"))]
-    pub place: PlaceOption,
-    /// The pod in whose network namespace it would be.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
-    pub pod: Option<String>,
-    /// The table of this network of the pod, by its MultiNetworkPolicies.
-    #[arg(long, value_name = "NAMESPACE/NAME", requires = "pod")]
-    pub network: Option<String>,
+    /// Which table.
+    #[command(flatten)]
+    pub place: PlaceArgs,
 }
 
 /// `nftpol apply`. It reads files only; to follow a cluster, run the agent.
@@ -103,7 +97,7 @@ pub struct Apply {
     pub pods: AllowNoPods,
     /// Keep running: follow the files and the node's interfaces, and restore the tables when
     /// others change them.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "place")]
     pub watch: bool,
     /// What is bound to the node's interfaces.
     #[command(flatten)]
@@ -111,6 +105,9 @@ pub struct Apply {
     /// Where to enforce.
     #[command(flatten)]
     pub place: PlaceArgs,
+    /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME.
+    #[arg(long, value_name = "FILE", requires = "pod", required_if_eq("place", "pod"))]
+    pub netns: Option<PathBuf>,
 }
 
 /// `nftpol diff`.
@@ -128,6 +125,12 @@ pub struct Diff {
     /// Show the rules that differ, too.
     #[arg(long)]
     pub rules: bool,
+    /// Which table.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME.
+    #[arg(long, value_name = "FILE", requires = "pod", required_if_eq("place", "pod"))]
+    pub netns: Option<PathBuf>,
 }
 
 /// `nftpol verify`.
@@ -143,6 +146,13 @@ pub struct Verify {
     /// What is bound to the node's interfaces.
     #[command(flatten)]
     pub binding: Binding,
+    /// Which table.
+    #[command(flatten)]
+    pub place: PlaceArgs,
+    /// The file of the pod's network namespace, for --kernel: /proc/PID/ns/net or
+    /// /run/netns/NAME.
+    #[arg(long, value_name = "FILE", requires_all = ["pod", "kernel"])]
+    pub netns: Option<PathBuf>,
 }
 
 /// `nftpol cleanup`.

@@ -6,6 +6,7 @@ mod apply_inside;
 mod cleanup;
 mod diff;
 mod here;
+mod in_pod;
 mod install_boot;
 mod pod_agent;
 mod render;

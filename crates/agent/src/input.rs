@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use author::cluster::further_networks;
 use clap::Args;
 use policy::{Now, Severity, Snapshot, with_modes};
 use tokio::runtime::Builder;
@@ -10,7 +11,7 @@ use watcher::Store;
 use watcher::api::{self, Access, Found};
 use watcher::files::{self, Finding, Source, Validation};
 
-use crate::cli::{Input, NODE_NAME};
+use crate::cli::{Input, NODE_NAME, PlaceArgs};
 use agent::clock::wall_seconds;
 use agent::{own_node, report};
 
@@ -41,18 +42,40 @@ pub enum WithoutPods {
     NothingToProve,
 }
 
+/// Whether the policies of further networks are needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Further {
+    /// The table is of such a network.
+    Needed,
+    /// They are only told of.
+    Beside,
+}
+
+impl Further {
+    /// By the command's options.
+    pub fn of(place: &PlaceArgs) -> Self {
+        if place.network.is_some() { Self::Needed } else { Self::Beside }
+    }
+}
+
 /// Reads the files, or the cluster where none are given, and reports what is
 /// wrong with the objects.
 /// `following`: these files were read before, and are enforced. If a document
 /// cannot be read now, what it held must not be lost.
-/// `without`: what an input is in which no Pod is local.
+/// `without`: what an input is in which no Pod is local. `further`: whether an answer needs the
+/// policies of further networks.
 ///
 /// # Errors
 /// Unreadable files; with `--validate=strict` anything wrong in them. An API
 /// server that cannot be asked. No local Pod, unless that is allowed. Neither a
 /// policy nor a Pod.
-pub fn snapshot(input: &Input, following: bool, without: WithoutPods) -> Result<Snapshot> {
-    let written = written(input, following, without)?;
+pub fn snapshot(
+    input: &Input,
+    following: bool,
+    without: WithoutPods,
+    further: Further,
+) -> Result<Snapshot> {
+    let written = written(input, following, without, further)?;
     Ok(with_modes(&written, input.mode.mode(), now(Duration::ZERO)))
 }
 
@@ -65,22 +88,52 @@ pub fn now(running: Duration) -> Now {
 ///
 /// # Errors
 /// The same.
-pub fn written(input: &Input, following: bool, without: WithoutPods) -> Result<Snapshot> {
+pub fn written(
+    input: &Input,
+    following: bool,
+    without: WithoutPods,
+    further: Further,
+) -> Result<Snapshot> {
     let sources = input.sources();
-    let snapshot =
-        if sources.is_empty() { cluster(input)? } else { manifests(input, &sources, following)? };
+    let snapshot = match sources.is_empty() {
+        true => cluster(input, further)?,
+        false => manifests(input, &sources, following)?,
+    };
     check_pods(input, &sources, &snapshot, without)?;
     Ok(snapshot)
 }
 
+/// Says that policies of further networks have no part in the node's table.
+pub fn tell_of_further_networks(snapshot: &Snapshot) {
+    if let Some(further) = further_networks(snapshot) {
+        report::notice(format_args!(
+            "{further}; their tables are in the pods' namespaces (--place=pod --pod \
+             NAMESPACE/NAME --network NAMESPACE/NAME)"
+        ));
+    }
+}
+
 /// As an agent reads it: mistakes are reported and refuse nothing.
-fn cluster(input: &Input) -> Result<Snapshot> {
+fn cluster(input: &Input, further: Further) -> Result<Snapshot> {
     let access = Access { kubeconfig: input.kubeconfig.clone(), ..Access::default() };
     let runtime = Builder::new_current_thread().enable_all().build().context("start a runtime")?;
-    let found: Vec<Found> = runtime.block_on(async {
+    let (found, of_further) = runtime.block_on(async {
         let client = access.client().await?;
-        api::list(client).await.context("read the cluster")
+        let found = api::list(client.clone()).await.context("read the cluster")?;
+        anyhow::Ok((found, api::list_multi_network_policies(&client).await))
     })?;
+    let of_further = match of_further {
+        Ok(found) => found.unwrap_or_default(),
+        Err(error) if further == Further::Needed => {
+            return Err(error).context("read the cluster");
+        }
+        // Whoever asks about the primary network need not have the right.
+        Err(error) => {
+            report::notice(format_args!("MultiNetworkPolicies are not read: {error}"));
+            Vec::new()
+        }
+    };
+    let found: Vec<Found> = found.into_iter().chain(of_further).collect();
     report::lines(found.iter().flat_map(|found| &found.diagnostics));
     let store: Store = found.into_iter().map(|found| found.object).collect();
     Ok(store.snapshot().clone())

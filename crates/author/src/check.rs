@@ -9,6 +9,7 @@
 //! | [`finding`] | a finding, its repair |
 //! | [`context`] | what the checks ask of a cluster |
 //! | [`checks`] | the checks, a file each, and the table of them |
+//! | [`further`] | the checks of MultiNetworkPolicies |
 //! | [`read`] | the mistakes that reading finds, under the same kind of ids |
 //! | [`silence`] | `# nftpol:allow ID` |
 //! | [`fix`] | repairs, made in the text |
@@ -18,6 +19,7 @@ pub mod checks;
 pub mod context;
 pub mod finding;
 pub mod fix;
+pub mod further;
 mod nearest;
 pub mod output;
 pub mod read;
@@ -42,6 +44,7 @@ pub fn check(cluster: &Cluster) -> Vec<Finding> {
             findings.extend(run(&context));
         }
     }
+    findings.extend(further::check(cluster));
     findings.retain(|finding| is_in_focus(cluster, finding));
     without_consequences(&mut findings);
     templates(cluster, &mut findings);
@@ -75,19 +78,22 @@ fn templates(cluster: &Cluster, findings: &mut Vec<Finding>) {
 
 /// Removes what another finding about the same field explains.
 fn without_consequences(findings: &mut Vec<Finding>) {
-    const EXPLAINS: [(&str, &str); 3] = [
+    const EXPLAINS: [(&str, &str); 5] = [
         ("two-peers", "peer-selects-nobody"),
         ("two-peers", "dns-missed"),
         ("service-address", "dns-missed"),
+        ("not-on-network", "policy-selects-nobody"),
+        ("not-on-network", "peer-selects-nobody"),
     ];
-    let mut fields: BTreeMap<(&str, Option<policy::ObjectKey>), Vec<String>> = BTreeMap::new();
+    let whose = |one: &Finding| (one.kind.clone(), one.object.clone());
+    let mut fields: BTreeMap<(&str, _), Vec<String>> = BTreeMap::new();
     for one in findings.iter().filter(|one| EXPLAINS.iter().any(|(cause, _)| *cause == one.id)) {
-        fields.entry((one.id, one.object.clone())).or_default().push(one.field.clone());
+        fields.entry((one.id, whose(one))).or_default().push(one.field.clone());
     }
     findings.retain(|one| {
         let mut causes = EXPLAINS.iter().filter(|(_, consequence)| *consequence == one.id);
         let is_explained = |cause: &'static str| {
-            let mut fields = fields.get(&(cause, one.object.clone())).into_iter().flatten();
+            let mut fields = fields.get(&(cause, whose(one))).into_iter().flatten();
             fields.any(|field| one.field.starts_with(field) || field.starts_with(&one.field))
         };
         !causes.any(|(cause, _)| is_explained(cause))

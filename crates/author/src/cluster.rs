@@ -7,7 +7,9 @@
 //! In: what [`watcher`] read. Out: [`Cluster`].
 //! Never: I/O.
 
+mod addresses;
 mod build;
+mod network;
 mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +20,9 @@ pub use watcher::related::{
     Endpoints, Ingress, Node, Service, ServicePort, TargetPort, Workload, WorkloadTemplate,
 };
 
-pub use build::{Builder, MadeUp, twins};
+pub use addresses::MadeUp;
+pub use build::{Builder, twins};
+pub use network::{Network, NetworkError, further_networks};
 pub use places::{Place, Places};
 
 /// All objects, and where each was written.
@@ -59,6 +63,16 @@ pub struct Cluster {
     pub places: Places,
     /// What was made up or left out, a line each.
     pub notices: Vec<String>,
+    /// The further networks of which there is a NetworkAttachmentDefinition.
+    pub declared_networks: BTreeSet<ObjectKey>,
+    /// The pods whose addresses on a further network are made up, with the network.
+    pub symbolic_on: BTreeSet<(ObjectKey, ObjectKey)>,
+    /// Whether NetworkAttachmentDefinitions could not be read.
+    pub lacks_networks: bool,
+    /// Whether there are MultiNetworkPolicies that could not be read.
+    pub lacks_multi_policies: bool,
+    /// The further network that it is about; `None`: the primary one.
+    pub network: Option<Network>,
 }
 
 impl From<Snapshot> for Cluster {

@@ -7,6 +7,7 @@ mod completion;
 mod explain;
 mod live;
 mod matrix;
+mod network;
 mod plugin;
 mod reference;
 mod version;

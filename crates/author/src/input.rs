@@ -181,8 +181,11 @@ impl InputArgs {
             let listed = while_waiting("reading the cluster", &came, listing).await;
             anyhow::Ok((of_config, listed.context("read the cluster")?))
         })?;
-        let Listed { objects, related, notices, only } = listed;
+        let Listed { objects, related, notices, only, lacks_multi_policies, lacks_networks } =
+            listed;
         let cluster = builder.cluster();
+        cluster.lacks_networks = lacks_networks;
+        cluster.lacks_multi_policies = lacks_multi_policies;
         cluster.is_whole = only.is_none();
         cluster.notices.extend(notices);
         for Found { object, diagnostics } in objects {

@@ -169,6 +169,11 @@ pub fn networks_of(pod: &Pod) -> BTreeSet<ObjectKey> {
     all.filter_map(|one| one.definition(&pod.key.namespace)).collect()
 }
 
+/// A selector of a network's policies as its author wrote it: without the network.
+pub fn as_written(selector: &Selector) -> Selector {
+    Selector::new(selector.requirements().filter(|one| one.key != NETWORK).cloned())
+}
+
 /// A pod's addresses on each of its networks.
 fn by_network(pod: &Pod) -> impl Iterator<Item = (ObjectKey, Vec<IpAddr>)> {
     let mut addresses: BTreeMap<ObjectKey, Vec<IpAddr>> = BTreeMap::new();

@@ -18,13 +18,14 @@
 //! take      entries switch to chains that allow less, or in one step; addresses become
 //!           isolated. If there is nothing else to prepare, pairs come in the same
 //!           commit: a packet asks for them only after it has found a gate
-//! forget    elements without which an address is dropped go
+//! forget    elements without which an address is dropped go, with its gates
 //! bind      elements that let an interface pass; new base chains; elements that
 //!           stop what no such element lets pass
 //! add       elements into sets that allow          (allowed by an old or a new rule)
 //! refill    chains whose rules change, all in one batch
 //! remove    elements from sets that allow
 //! unbind    the reverse of bind
+//! admit     an address that was dropped because nobody knew it becomes isolated
 //! know      elements without which an address is dropped come
 //! give      entries switch to chains that allow more, or in one step; addresses cease
 //!           to be isolated
@@ -43,7 +44,8 @@
 //! | phase | what stays together |
 //! |---|---|
 //! | prepare, pairs, clean up | nothing. No packet meets the objects; pairs pass anyway |
-//! | take, give, settle, release | an entry that leaves one chain and goes to another; an address's entries with its gates |
+//! | take, admit, give, settle, release | an entry that leaves one chain and goes to another; an address's entries with its gates |
+//! | forget | an address with its gates |
 //! | bind, unbind | a base chain with its rules. Permits come before what asks for them, and each piece keeps that order |
 //! | add, remove | nothing: within one phase all elements allow more, or all allow less |
 //! | refill | everything. The rules of several chains change the two directions of one packet |
@@ -67,7 +69,8 @@
 //! `steps` decides how an entry switches, and `alone` when an address that changes alone
 //! can do so in one step. `sides` decides which elements are added before others are
 //! removed, and which after. `role` decides from a set's type and uses in which phases
-//! its elements come and go.
+//! its elements come and go. `shut` decides which addresses become isolated in `admit`
+//! and cease to be in `forget`.
 //!
 //! A table has several base chains only if each drops and depends on nothing that
 //! changes together with an element that another one reads. Then it is enough that
@@ -115,6 +118,7 @@ mod hidden;
 mod pieces;
 mod references;
 mod role;
+mod shut;
 mod sides;
 mod steps;
 mod urgent;

@@ -5,7 +5,8 @@
 //! Never: the objects. Who has an address is the caller's to say.
 //!
 //! Asked are packets that open a flow from one host to another, are no tunnel's and go out
-//! by an interface that no set knows. What binds addresses to interfaces is another part of
+//! by an interface that no set knows; in a pod's own namespace, those that come in or go out by
+//! an interface that policies judge. What binds addresses to interfaces is another part of
 //! the tables. Left out are ICMP, which each table judges as other protocols without ports but
 //! for neighbour discovery and redirects, multicast, broadcast and link-local addresses.
 
@@ -14,14 +15,14 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use policy::spec::binding::Binding;
-use policy::{Direction, NodeNetwork, Protocol};
+use policy::{Direction, Inside, NodeNetwork, Protocol};
 use ruleset::simulator::{CtState, Packet};
-use ruleset::{Family, Field, Ruleset, from_number};
+use ruleset::{Family, Field, Hook, InterfaceField, Ruleset, from_number};
 
 use crate::condition::View;
 use crate::error::VerifyError;
 use crate::exits::Exits;
-use crate::frames::frames;
+use crate::frames::frames_at;
 use crate::machine::Machine;
 use crate::packet_set::PacketSet;
 use crate::ranges::Ranges;
@@ -76,7 +77,29 @@ pub fn changes(
     addresses: impl IntoIterator<Item = IpAddr>,
     known: &BTreeSet<IpAddr>,
 ) -> Result<Vec<Change>, VerifyError> {
-    let sides = [Side::new(before), Side::new(after)];
+    between([Side::new(before), Side::new(after)], addresses, known)
+}
+
+/// The same of two tables in a pod's own namespace.
+///
+/// # Errors
+/// See [`VerifyError`]: no kernel would accept a table.
+pub fn changes_inside(
+    before: &Ruleset,
+    after: &Ruleset,
+    inside: &Inside,
+    addresses: impl IntoIterator<Item = IpAddr>,
+    known: &BTreeSet<IpAddr>,
+) -> Result<Vec<Change>, VerifyError> {
+    let sides = [before, after].map(|table| Side::inside(table, inside));
+    between(sides, addresses, known)
+}
+
+fn between(
+    sides: [Side<'_>; 2],
+    addresses: impl IntoIterator<Item = IpAddr>,
+    known: &BTreeSet<IpAddr>,
+) -> Result<Vec<Change>, VerifyError> {
     let mut changes = Vec::new();
     for address in addresses.into_iter().collect::<BTreeSet<_>>() {
         for direction in Direction::BOTH {
@@ -95,36 +118,63 @@ pub fn changes(
 
 /// One of the tables.
 struct Side<'a> {
-    machine: Machine<'a>,
+    egress: Judge<'a>,
+    /// `None`: as egress.
+    ingress: Option<Judge<'a>>,
     ruleset: &'a Ruleset,
+}
+
+/// The base chains of a hook.
+struct Judge<'a> {
+    hook: Hook,
+    machine: Machine<'a>,
 }
 
 impl<'a> Side<'a> {
     fn new(ruleset: &'a Ruleset) -> Self {
         let (network, nothing) = (NodeNetwork::default(), BTreeSet::new());
         let binding = Binding { network: &network, isolated: &BTreeSet::new(), nodes: &nothing };
-        Self { machine: Machine::new(ruleset, Exits::new(&binding, ruleset)), ruleset }
+        let machine = Machine::new(ruleset, Exits::new(&binding, ruleset));
+        Self { egress: Judge { hook: Hook::Forward, machine }, ingress: None, ruleset }
+    }
+
+    fn inside(ruleset: &'a Ruleset, inside: &Inside) -> Self {
+        let at = |hook, field| {
+            let exits = Exits::inside(inside, ruleset, field);
+            Judge { hook, machine: Machine::at(hook, ruleset, exits) }
+        };
+        Self {
+            egress: at(Hook::Output, InterfaceField::Out),
+            ingress: Some(at(Hook::Input, InterfaceField::In)),
+            ruleset,
+        }
     }
 
     /// The peers and codes that pass from or to an address.
     fn passing(&self, address: IpAddr, direction: Direction) -> Result<Region, VerifyError> {
         let family = Family::of(address);
-        let Some((frame, codes)) = self.frame(family) else { return Ok(Region::empty()) };
-        let outer = match direction {
-            Direction::Egress => Field::Source,
-            Direction::Ingress => Field::Destination,
+        let (judge, outer) = match direction {
+            Direction::Egress => (&self.egress, Field::Source),
+            Direction::Ingress => {
+                (self.ingress.as_ref().unwrap_or(&self.egress), Field::Destination)
+            }
+        };
+        let Some((frame, codes)) = judge.frame(family, self.ruleset) else {
+            return Ok(Region::empty());
         };
         let own = Ranges::single(ruleset::number(address));
         let peers = hosts(family).subtract(&own);
         let packets = PacketSet { outer: own, region: Region::product(&peers, &codes) };
-        let ends = self.machine.table(View { frame, outer }, packets)?;
+        let ends = judge.machine.table(View { frame, outer }, packets)?;
         let accepted = ends.accepted.into_iter().map(|part| part.region);
         Ok(accepted.fold(Region::empty(), |all, region| all.union(&region)))
     }
+}
 
+impl Judge<'_> {
     /// A packet that opens a flow, and the codes that it can have.
-    fn frame(&self, family: Family) -> Option<(Frame, Ranges)> {
-        let all = frames(family, self.ruleset, &NodeNetwork::default()).into_iter();
+    fn frame(&self, family: Family, ruleset: &Ruleset) -> Option<(Frame, Ranges)> {
+        let all = frames_at(self.hook, family, ruleset, &NodeNetwork::default()).into_iter();
         let is_plain = |frame: &Frame| {
             frame.ct == CtState::New
                 && frame.to_host
@@ -135,8 +185,12 @@ impl<'a> Side<'a> {
         let (frame, codes) = all.into_iter().find(|(frame, _)| is_plain(frame))?;
         let exits = self.machine.exits();
         let everywhere = space::addresses(family);
-        let exit = (0..exits.count())
-            .find(|exit| everywhere.subtract(&exits.destinations(*exit, family)).is_empty());
+        let is_open = |exit: &usize| {
+            let leads_everywhere =
+                everywhere.subtract(&exits.destinations(*exit, family)).is_empty();
+            leads_everywhere && !exits.refused(*exit)
+        };
+        let exit = (0..exits.count()).find(is_open);
         let icmp = match family {
             Family::V4 => space::icmp_types(0..=u8::MAX),
             Family::V6 => space::icmpv6_types(0..=u8::MAX),

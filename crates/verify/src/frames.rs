@@ -21,15 +21,6 @@ use crate::expected::{NEIGHBOUR_HOP_LIMIT, tunnels};
 use crate::ranges::Ranges;
 use crate::space::{self, FlowSource, Frame};
 
-/// All frames of a family at the forward hook.
-pub(crate) fn frames(
-    family: Family,
-    ruleset: &Ruleset,
-    network: &NodeNetwork,
-) -> Vec<(Frame, Ranges)> {
-    frames_at(Hook::Forward, family, ruleset, network)
-}
-
 /// All frames of a family at a hook.
 pub(crate) fn frames_at(
     hook: Hook,

@@ -50,7 +50,7 @@ use policy::spec::binding::{Binding, isolated_pods, nodes};
 use policy::{NodeNetwork, ObjectKey, Snapshot, spec};
 use ruleset::{Hook, Ruleset};
 
-pub use change::{Change, Part, Unknown, changes};
+pub use change::{Change, Part, Unknown, changes, changes_inside};
 pub use error::VerifyError;
 pub use report::{
     AuditDifference, Bound, BoundDifference, Counts, Difference, Reason, Report, Unjudged,

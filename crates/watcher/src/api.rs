@@ -75,7 +75,7 @@ pub struct Following {
     pub contact: Contact,
 }
 
-pub use optional::multi_network_policies;
+pub use optional::{list_multi_network_policies, multi_network_policies};
 
 /// The events of all three kinds, without end. The first event of a kind that
 /// is not a failure is a complete [`Event::Listed`]. Each failure is an event,

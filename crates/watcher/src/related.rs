@@ -1,18 +1,21 @@
 //! Kinds that policies do not name, but that tell what policies mean: workloads,
-//! Services, Ingresses, endpoints and nodes.
+//! Services, Ingresses, endpoints, nodes and further networks.
 //!
 //! In: manifests ([`crate::files::read_everything`]) or an API server ([`crate::api::everything`]).
 //! Out: for each object the fields that an author's question needs.
 //! Never: a finding about these objects. Their other fields are not looked at.
 
 mod fields;
+mod networks;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use policy::{ObjectKey, Pod, Protocol, Selector};
 
 pub(crate) use fields::{Fields, NAMES, convert};
+pub(crate) use networks::ASKED;
 
 /// An object of one of these kinds.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +32,8 @@ pub enum Related {
     Endpoints(ObjectKey, Endpoints),
     /// A Node.
     Node(Node),
+    /// A NetworkAttachmentDefinition: there is a network of this name.
+    Network(ObjectKey),
 }
 
 /// What a Pod says beside what [`policy::Pod`] has.
@@ -40,6 +45,8 @@ pub struct PodDetails {
     pub owner: Option<Workload>,
     /// All ports that its containers declare, those without a name included.
     pub listens: Vec<(Protocol, u16)>,
+    /// The further networks that it asks for.
+    pub networks: BTreeSet<ObjectKey>,
 }
 
 /// What makes pods, with the pod that it makes.
@@ -52,6 +59,8 @@ pub struct WorkloadTemplate {
     pub pod: Pod,
     /// All ports that its containers declare, those without a name included.
     pub listens: Vec<(Protocol, u16)>,
+    /// The further networks that its pods ask for.
+    pub networks: BTreeSet<ObjectKey>,
     /// The workload that it belongs to, such as the Deployment of a ReplicaSet.
     pub owner: Option<Workload>,
     /// The labels of the workload itself, which its pods do not have.
@@ -145,7 +154,10 @@ impl Related {
         match self {
             Self::Pod(pod) => pod.key.clone(),
             Self::Workload(one) => one.workload.key.clone(),
-            Self::Service(key, _) | Self::Ingress(key, _) | Self::Endpoints(key, _) => key.clone(),
+            Self::Service(key, _)
+            | Self::Ingress(key, _)
+            | Self::Endpoints(key, _)
+            | Self::Network(key) => key.clone(),
             Self::Node(node) => ObjectKey::new("", &node.name),
         }
     }

@@ -10,7 +10,6 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::{MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -19,7 +18,7 @@ use compiler::scaffold;
 use netbed::fire::{self, Expect, Fire, Goal, Outcome, Probe, Range, judge, report, shoot};
 use netbed::net::{Namespace, veth};
 use netbed::program;
-use netbed::testbed::TURN;
+use netbed::testbed::Turn;
 use nft::{Dump, Generation, Kernel};
 use policy::{Direction, Labels, Namespace as Space, ObjectKey, Phase, Pod};
 use ruleset::{Element, Family, Ruleset, TableId};
@@ -61,17 +60,28 @@ pub struct Outpost {
     pub range: Range,
     kubeconfig: PathBuf,
     front: Namespace,
-    /// Fire needs the whole machine.
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Outpost {
-    /// Builds it and starts the server.
+    /// Builds it and starts the server, with the whole machine for itself: fire needs it.
     ///
     /// # Errors
     /// When the range or the server does not come up.
     pub fn new() -> Result<Self> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::with(Turn::alone())
+    }
+
+    /// As [`Outpost::new`], for a test without fire that mostly waits: other testbeds may be
+    /// there.
+    ///
+    /// # Errors
+    /// As [`Outpost::new`].
+    pub fn beside() -> Result<Self> {
+        Self::with(Turn::beside())
+    }
+
+    fn with(turn: Turn) -> Result<Self> {
         let range = Range::new(3)?;
         let front = Namespace::new("fa")?;
         veth((range.node(), "api"), (&front, "eth0"))?;

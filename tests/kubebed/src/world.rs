@@ -34,14 +34,22 @@ pub struct World {
 }
 
 impl World {
-    /// Builds it and starts the server. Namespace names begin with `prefix`.
+    /// Builds it, as the only testbed of this process, and starts the server. Namespace
+    /// names begin with `prefix`.
     ///
     /// # Errors
     /// When the cluster or the server does not start, or `manifests/` are refused.
     pub fn new(spec: TestbedSpec, prefix: &str) -> Result<Self> {
-        let world = Self::without_objects(spec, prefix)?;
-        world.server.create_cluster(world.cluster.spec())?;
-        Ok(world)
+        Self::of(Testbed::new(spec, prefix)?)?.known()
+    }
+
+    /// As [`World::new`], and others may be there: for a test that mostly waits and
+    /// measures no time shorter than seconds.
+    ///
+    /// # Errors
+    /// As [`World::new`], and when it has too many endpoints for that.
+    pub fn beside(spec: TestbedSpec, prefix: &str) -> Result<Self> {
+        Self::of(Testbed::beside(spec, prefix)?)?.known()
     }
 
     /// As [`World::new`], but the server does not know the pods.
@@ -49,7 +57,16 @@ impl World {
     /// # Errors
     /// As [`World::new`].
     pub fn without_objects(spec: TestbedSpec, prefix: &str) -> Result<Self> {
-        let cluster = Testbed::new(spec, prefix)?;
+        Self::of(Testbed::new(spec, prefix)?)
+    }
+
+    /// The server has the objects of the cluster.
+    fn known(self) -> Result<Self> {
+        self.server.create_cluster(self.cluster.spec())?;
+        Ok(self)
+    }
+
+    fn of(cluster: Testbed) -> Result<Self> {
         let address = cluster.services_address(false)?;
         let server = ApiServer::start(cluster.switch(), address)?;
         let kubeconfig = install(&server)?;

@@ -20,9 +20,9 @@ mod build;
 mod further;
 mod overlay;
 mod tunnel;
+mod turn;
 
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard};
 
 use anyhow::{Context, Result};
 use samples::testbed_spec::TestbedSpec;
@@ -30,6 +30,7 @@ use samples::testbed_spec::TestbedSpec;
 use crate::net::Namespace;
 pub use overlay::tunnel_hardware;
 use tunnel::Tunnel;
+pub use turn::{MOST_ENDPOINTS, Turn};
 
 /// The testbed. Dropping it removes everything.
 #[derive(Debug)]
@@ -42,13 +43,8 @@ pub struct Testbed {
     router: Option<Namespace>,
     /// Last, so that the next testbed waits until this one is gone. Another view of one
     /// testbed has none.
-    _turn: Option<MutexGuard<'static, ()>>,
+    _turn: Option<Turn>,
 }
-
-/// Allows one testbed at a time. A packet that does not arrive within a moment
-/// counts as refused, so the machine must be quiet. The kernel's neighbour tables
-/// are shared by all namespaces and hold 1024 entries (gc_thresh3 in arp(7)).
-pub static TURN: Mutex<()> = Mutex::new(());
 
 /// Something that can send and receive.
 #[derive(Debug)]
@@ -81,13 +77,22 @@ pub enum Role {
 }
 
 impl Testbed {
-    /// Builds it. Namespace names are unique and begin with `prefix` (4 characters
-    /// at most).
+    /// Builds it once no other of this process is there. Namespace names are unique and
+    /// begin with `prefix` (4 characters at most).
     ///
     /// # Errors
     /// Without root, or when `ip` refuses something.
     pub fn new(spec: TestbedSpec, prefix: &str) -> Result<Self> {
-        build::build(spec, &|_| Namespace::new(prefix))
+        build::build(spec, Turn::alone(), &|_| Namespace::new(prefix))
+    }
+
+    /// As [`Testbed::new`], and others may be there: for a test that mostly waits and
+    /// measures no time shorter than seconds.
+    ///
+    /// # Errors
+    /// As [`Testbed::new`], and when it has too many endpoints for that.
+    pub fn beside(spec: TestbedSpec, prefix: &str) -> Result<Self> {
+        build::build(spec, Turn::beside(), &|_| Namespace::new(prefix))
     }
 
     /// Builds it with readable namespace names: `<prefix>-<endpoint>`. The `/` of
@@ -96,7 +101,7 @@ impl Testbed {
     /// # Errors
     /// As [`Testbed::new`], and when a name is taken.
     pub fn named(spec: TestbedSpec, prefix: &str) -> Result<Self> {
-        build::build(spec, &|endpoint| {
+        build::build(spec, Turn::alone(), &|endpoint| {
             Namespace::named(&format!("{prefix}-{}", endpoint.replace('/', "-")))
         })
     }

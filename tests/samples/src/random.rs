@@ -5,6 +5,7 @@
 
 mod draws;
 mod edit;
+mod further;
 mod history;
 mod network;
 
@@ -26,6 +27,7 @@ use proptest::sample::{select, subsequence};
 
 pub use draws::Draws;
 pub use edit::{Edit, edit, upheaval};
+pub use further::{further_networks, moved};
 pub use history::{Delivery, Grouping, Step, Watches, step};
 pub use network::{Unknown, Wiring, unknown, wiring};
 
@@ -118,6 +120,15 @@ fn changed_by(edit: impl Strategy<Value = Edit>) -> impl Strategy<Value = (Snaps
 /// A cluster, and the same cluster after several changes at once.
 pub fn many_changes() -> impl Strategy<Value = (Snapshot, Snapshot)> {
     (snapshot(), vec(edit(), 2..8)).prop_map(|(before, edits)| {
+        let mut after = before.clone();
+        edits.iter().for_each(|edit| edit.apply(&mut after));
+        (before, after)
+    })
+}
+
+/// The same, and also addresses that move between pods, and pods that end.
+pub fn many_upheavals() -> impl Strategy<Value = (Snapshot, Snapshot)> {
+    (snapshot(), vec(upheaval(), 2..8)).prop_map(|(before, edits)| {
         let mut after = before.clone();
         edits.iter().for_each(|edit| edit.apply(&mut after));
         (before, after)

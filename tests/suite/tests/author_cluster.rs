@@ -293,3 +293,101 @@ fn namespace_file(text: &str) -> Result<String> {
     std::fs::write(&path, text)?;
     Ok(path.display().to_string())
 }
+
+/// Two pods on a further network, as Multus and kubelet report them.
+fn on_a_further_network(server: &ApiServer) -> Result<()> {
+    for name in ["shop", "storage"] {
+        server.apply(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}}}\n"))?;
+    }
+    for (name, number) in [("db", 2), ("backup", 3)] {
+        server.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: {name}\n  namespace: shop\n  labels: \
+             {{app: {name}}}\n  annotations:\n    k8s.v1.cni.cncf.io/network-status: '[{{\"name\": \
+             \"storage/macvlan\", \"interface\": \"net1\", \"ips\": [\"10.9.0.{number}\"]}}]'\nspec: \
+             {{nodeName: n1, containers: [{{name: c, image: c}}]}}\n"
+        ))?;
+        let status = format!(
+            "{{\"status\": {{\"phase\": \"Running\", \"podIPs\": [{{\"ip\": \
+             \"10.0.0.{number}\"}}], \"podIP\": \"10.0.0.{number}\"}}}}"
+        );
+        let patch = ["-n", "shop", "patch", "pod", name, "--subresource=status", "-p", &status];
+        server.kubectl(&patch, "")?.success()?;
+    }
+    Ok(())
+}
+
+/// Commands find the policies of further networks in a cluster that has the kind, and say
+/// nothing of them in one that has not.
+#[test]
+fn further_networks_are_read_from_a_real_api_server() -> Result<()> {
+    let namespace = Namespace::new("af")?;
+    let server = ApiServer::start(&namespace, LOOPBACK)?;
+    on_a_further_network(&server)?;
+    let kubeconfig = server.admin_kubeconfig().display().to_string();
+    let nftpol = |command: &str, arguments: &[&str]| {
+        let all = [&[command, "--kubeconfig", &kubeconfig], arguments].concat();
+        program::run(&namespace, &all, "")
+    };
+    let asked = ["--network", "storage/macvlan", "shop/backup", "shop/db:22"];
+    let at = ["--node", "n1", "--place=pod", "--pod", "shop/db", "--network", "storage/macvlan"];
+
+    // Without the kind.
+    let open = nftpol("explain", &asked)?;
+    ensure!(open.code == Some(0) && open.stdout.contains("nothing isolates"), "{open:?}");
+    ensure!(nftpol("matrix", &["-A"])?.stderr.is_empty(), "a word about what is not there");
+    let proved = nftpol("verify", &at)?;
+    ensure!(proved.code == Some(0) && proved.stdout.contains(", 0 directions"), "{proved:?}");
+
+    server.apply(&fixtures::read("multi-network/crd.yaml")?)?;
+    let policy = "apiVersion: k8s.cni.cncf.io/v1beta1\nkind: MultiNetworkPolicy\nmetadata: {name: \
+                  backups, namespace: shop, annotations: {k8s.v1.cni.cncf.io/policy-for: \
+                  storage/macvlan}}\nspec: {podSelector: {matchLabels: {app: db}}, policyTypes: \
+                  [Ingress], ingress: [{from: [{podSelector: {matchLabels: {app: backup}}}], ports: \
+                  [{port: 5432}]}]}\n";
+    let mut tries = 0;
+    while let Err(error) = server.apply(policy) {
+        tries += 1;
+        ensure!(tries < 100, "the kind is not served: {error}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    let denied = nftpol("explain", &asked)?;
+    ensure!(denied.code == Some(1), "{denied:?}");
+    ensure!(denied.stdout.contains("shop/backups") && denied.stdout.contains("10.9.0.3"));
+    let matrix = nftpol("matrix", &["-n", "shop", "--network", "storage/macvlan"])?.success()?;
+    ensure!(matrix.contains("5432"), "{matrix}");
+    let beside = nftpol("matrix", &["-A"])?;
+    ensure!(beside.stderr.contains("1 MultiNetworkPolicy is of further networks"), "{beside:?}");
+    let proved = nftpol("verify", &at)?;
+    ensure!(proved.code == Some(0) && proved.stdout.contains(", 1 directions"), "{proved:?}");
+    let rules = nftpol("render", &at)?.success()?;
+    ensure!(rules.contains("nftpol-net-storage/macvlan") && rules.contains("10.9.0.2"), "{rules}");
+    let found = nftpol("check", &["-n", "shop", "-o", "json"])?;
+    ensure!(!found.stdout.contains("network-unknown"), "{found:?}");
+
+    // Who may read the policies of the primary network alone is told so, or gets no answer.
+    server.apply(
+        "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: {name: primary}\n\
+         rules:\n- {apiGroups: [\"\"], resources: [pods, namespaces], verbs: [list]}\n- {apiGroups: \
+         [networking.k8s.io], resources: [networkpolicies], verbs: [list]}\n---\napiVersion: \
+         rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: primary}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: primary}\n\
+         subjects: [{kind: User, name: reader, apiGroup: rbac.authorization.k8s.io}]\n",
+    )?;
+    let reader = server.user_kubeconfig("reader", None)?.display().to_string();
+    let reading = |command: &str, arguments: &[&str]| {
+        let all = [&[command, "--kubeconfig", &reader], arguments].concat();
+        program::run(&namespace, &all, "")
+    };
+    let told = reading("matrix", &["-A"])?;
+    ensure!(told.code == Some(0), "{told:?}");
+    ensure!(told.stderr.contains("may not list multi-networkpolicies"), "{}", told.stderr);
+    let refused = reading("explain", &asked)?;
+    ensure!(refused.code == Some(2), "{refused:?}");
+    ensure!(refused.stderr.contains("what passes there cannot be told"), "{}", refused.stderr);
+    let refused = reading("verify", &at)?;
+    ensure!(refused.code.is_some_and(|code| code > 1 || refused.stdout.is_empty()), "{refused:?}");
+    let primary = reading("verify", &["--node", "n1"])?;
+    ensure!(primary.stderr.contains("MultiNetworkPolicies are not read"), "{primary:?}");
+    ensure!(primary.code == Some(0), "{primary:?}");
+    Ok(())
+}

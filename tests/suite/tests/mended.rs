@@ -8,11 +8,12 @@ use std::collections::BTreeMap;
 use anyhow::{Result, ensure};
 use compiler::Options;
 use policy::spec::{self, ProtocolPort};
-use policy::{Protocol, Snapshot};
+use policy::{NodeNetwork, Protocol, Snapshot, UnknownPods, cidr, pod_ranges};
 use ruleset::plan::plan;
 use ruleset::simulator::{self, possible_outcomes};
 use ruleset::{Ruleset, text};
-use samples::from_scratch::compiled;
+use samples::from_scratch::compiled_on;
+use samples::judge::NodeVerdict;
 use watcher::Store;
 use watcher::files::{self, Validation};
 
@@ -52,16 +53,26 @@ impl DevObjects<'_> {
 
 /// TCP from `10.0.0.1` to `10.0.0.2`.
 fn check(before: &DevObjects<'_>, after: &DevObjects<'_>, port: u16) -> Result<()> {
+    check_on(&NodeNetwork::default(), before, after, port)
+}
+
+fn check_on(
+    network: &NodeNetwork,
+    before: &DevObjects<'_>,
+    after: &DevObjects<'_>,
+    port: u16,
+) -> Result<()> {
     let (before, after) = (before.snapshot()?, after.snapshot()?);
     let packet = spec::Packet {
         source: "10.0.0.1".parse()?,
         destination: "10.0.0.2".parse()?,
         transport: ProtocolPort::Port(Protocol::Tcp, port),
     };
-    let [passes, passes_after] =
-        [&before, &after].map(|snapshot| spec::decide(snapshot, &packet).passes());
+    let [passes, passes_after] = [&before, &after].map(|snapshot| {
+        NodeVerdict::on(network, snapshot, &spec::owners(snapshot), None, &packet).passes()
+    });
     ensure!(passes == passes_after, "the packet's fate differs before and after");
-    let table = |snapshot| compiled(snapshot, &Options::default()).ruleset;
+    let table = |snapshot| compiled_on(snapshot, network, &Options::default()).ruleset;
     let (old, new) = (table(&before), table(&after));
     let mut states: Vec<Ruleset> = vec![old.clone()];
     let mut said = String::new();
@@ -191,4 +202,48 @@ fn a_pod_is_relabelled_and_is_let_in_by_either_label() -> Result<()> {
     let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q"), ("r", "10.0.0.3", "r")];
     let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
     check(&cluster(before), &cluster(after), 80)
+}
+
+/// Where an address that no object names is shut.
+fn shut() -> NodeNetwork {
+    NodeNetwork {
+        pod_ranges: pod_ranges(cidr::parse("10.0.0.0/24")),
+        unknown_pods: UnknownPods::Closed,
+        ..NodeNetwork::default()
+    }
+}
+
+const FROM_X_TO_Q: &str = "{podSelector: {matchLabels: {app: q}}, \
+                           ingress: [{from: [{podSelector: {matchLabels: {app: x}}}]}]}";
+
+/// The server was somewhere else while it let the client in.
+#[test]
+fn a_server_gets_an_unknown_address_and_its_client_is_relabelled() -> Result<()> {
+    let policies = BTreeMap::from([("in-q", FROM_X_TO_Q)]);
+    let before = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.3", "q")];
+    let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q")];
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
+    check_on(&shut(), &cluster(before), &cluster(after), 80)
+}
+
+/// When the server lets the client in, it is somewhere else.
+#[test]
+fn a_server_leaves_an_address_to_nobody_and_its_client_is_relabelled() -> Result<()> {
+    let policies = BTreeMap::from([("in-q", FROM_X_TO_Q)]);
+    let before = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q")];
+    let after = &[("p", "10.0.0.1", "x"), ("q", "10.0.0.3", "q")];
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
+    check_on(&shut(), &cluster(before), &cluster(after), 80)
+}
+
+/// The server's former address is a peer's, and then a stranger's.
+#[test]
+fn a_server_gives_its_address_to_a_pod_that_it_does_not_let_in() -> Result<()> {
+    let of_own = "{podSelector: {matchLabels: {app: q}}, \
+                  ingress: [{from: [{podSelector: {matchLabels: {app: q}}}]}]}";
+    let policies = BTreeMap::from([("in-q", of_own)]);
+    let before = &[("q", "10.0.0.1", "q")];
+    let after = &[("p", "10.0.0.1", "z"), ("q", "10.0.0.2", "q")];
+    let cluster = |pods| DevObjects { team: "t", pods, policies: policies.clone() };
+    check_on(&shut(), &cluster(before), &cluster(after), 80)
 }

@@ -1,8 +1,8 @@
-//! Test programs, one in the foreground and some in the background.
+//! Test programs in the foreground, and some in the background.
 //!
-//! In: commands. Out: what each printed and how long it took. The foreground's
-//! output is shown as it comes; a background program's is shown as one piece
-//! once the foreground's program has ended. A program that cannot run counts as
+//! In: commands. Out: what each printed and how long it took. The output of one that is
+//! alone in the foreground is shown as it comes. That of others is shown as one piece: a
+//! background program's once the foreground's program has ended. A program that cannot run counts as
 //! failed. Never: an end before all have ended.
 
 use std::collections::VecDeque;
@@ -16,6 +16,9 @@ use anyhow::{Context, Error, Result};
 
 use super::Tally;
 use crate::cargo::words;
+
+/// How many run at once in the foreground where they mostly wait.
+const BESIDE: usize = 2;
 
 /// A program to run.
 pub struct Job {
@@ -76,6 +79,21 @@ impl Lanes {
         self.show();
     }
 
+    /// Runs these in the foreground, some of them at once.
+    pub fn run_beside(&self, jobs: Vec<Job>) {
+        let jobs = Mutex::new(VecDeque::from(jobs));
+        thread::scope(|scope| {
+            for _ in 0..BESIDE {
+                scope.spawn(|| {
+                    while let Some(output) = self.next(&jobs, "", false) {
+                        print!("{output}");
+                    }
+                });
+            }
+        });
+        self.show();
+    }
+
     /// Counts a program as failed that lacks what it needs.
     pub fn could_not_run(&self, name: String, error: &Error) {
         println!("\n{name}:\n{error:#}");
@@ -84,18 +102,22 @@ impl Lanes {
 
     /// Runs those in the background until there are no more.
     fn work(&self) {
-        loop {
-            // Not in the loop's head, which would hold the lock.
-            let next = lock(&self.waiting).pop_front();
-            let Some(Job { name, mut command }) = next else { return };
-            let start = Instant::now();
-            let ended = kept(&mut command);
-            let (tally, output) = ended.unwrap_or_else(|error| (failed(), format!("{error:#}\n")));
-            if tally.tests() > 0 {
-                *lock(&self.unseen) += &format!("\n{name} (in the background):\n{output}");
-            }
-            self.add(name, tally, start, true);
+        while let Some(output) = self.next(&self.waiting, " (in the background)", true) {
+            *lock(&self.unseen) += &output;
         }
+    }
+
+    /// Runs the next of these programs, whose name is shown with this note. Returns what to
+    /// show, or nothing when there are no more.
+    fn next(&self, jobs: &Mutex<VecDeque<Job>>, note: &str, background: bool) -> Option<String> {
+        let Job { name, mut command } = lock(jobs).pop_front()?;
+        let start = Instant::now();
+        let ended = kept(&mut command);
+        let (tally, output) = ended.unwrap_or_else(|error| (failed(), format!("{error:#}\n")));
+        let ran = tally.tests() > 0;
+        let shown = if ran { format!("\n{name}{note}:\n{output}") } else { String::new() };
+        self.add(name, tally, start, background);
+        Some(shown)
     }
 
     fn add(&self, name: String, tally: Tally, start: Instant, background: bool) {
@@ -188,6 +210,28 @@ mod tests {
         let finished = Lanes::new(background).run(foreground);
         assert!(finished.iter().all(|one| one.tally.failed == 3));
         assert_eq!(finished.len(), 2);
+    }
+
+    #[test]
+    fn those_that_wait_run_at_once() {
+        // Each waits for the other.
+        let (one, other) = (scratch("one"), scratch("other"));
+        let meet = |ours: &str, theirs: &str| {
+            format!("touch {ours}; while [ ! -e {theirs} ]; do sleep 0.01; done; {RESULT}")
+        };
+        let jobs = vec![job("a", &meet(&one, &other)), job("b", &meet(&other, &one))];
+        let finished = Lanes::new([].into()).run(|lanes| lanes.run_beside(jobs));
+        for path in [one, other] {
+            std::fs::remove_file(path).unwrap();
+        }
+        assert!(finished.iter().all(|one| one.tally.passed == 1 && !one.background));
+        assert_eq!(finished.len(), 2);
+    }
+
+    /// A path that does not exist yet.
+    fn scratch(name: &str) -> String {
+        let name = format!("xtask-lanes-{}-{name}", std::process::id());
+        std::env::temp_dir().join(name).display().to_string()
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
+use super::kinds::{COMPUTING_PACKAGES, COMPUTING_PROGRAMS, THREADS, WAITING};
 use super::*;
 
 /// A program of the package `suite`; it can be started if `path` can.
@@ -65,6 +66,24 @@ fn a_program_that_cannot_list_its_tests_has_failed_and_the_others_run() {
 }
 
 #[test]
+fn programs_that_wait_run_once_each_has_what_it_needs() {
+    let path = Path::new("/bin/true");
+    let programs = ["fire", "networks", "multi_network", "kubernetes"];
+    let selection = Selection {
+        args: Vec::new(),
+        programs: programs.map(|name| program(name, path)).into(),
+        broken: Vec::new(),
+    };
+    let documentation = Job { name: "documentation".to_owned(), command: Command::new("true") };
+    let finished = selection.finish(documentation, &Builds::start(&Cargo::default(), &[]));
+    let mut names: Vec<_> = finished.iter().map(|one| one.name.as_str()).collect();
+    names.retain(|name| *name != "documentation");
+    // Both lanes end in any order.
+    names[1..3].sort_unstable();
+    assert_eq!(names, ["suite fire", "suite multi_network", "suite networks", "suite kubernetes"]);
+}
+
+#[test]
 fn documentation_gives_way_to_other_work() {
     let Job { command, .. } =
         documentation(&Cargo::default(), &["nice", "-n", "19"], &["a_filter".to_owned()]);
@@ -80,9 +99,9 @@ fn what_runs_nft_is_in_the_foreground() {
         package: package.to_owned(),
         ..program(target, Path::new("/nonexistent"))
     };
-    assert!(only_computes(&of("ruleset", "limits")));
-    assert!(!only_computes(&of("ruleset", "text")));
-    assert!(!only_computes(&of("nft", "kernel")));
+    assert_eq!(kind(&of("ruleset", "limits")), Kind::Computes);
+    assert_eq!(kind(&of("ruleset", "text")), Kind::Alone);
+    assert_eq!(kind(&of("nft", "kernel")), Kind::Alone);
 }
 
 /// The names of all packages and of all programs that cargo can build as tests.
@@ -108,7 +127,39 @@ fn names(metadata: &Value) -> BTreeSet<String> {
 fn every_name_in_the_lists_is_one_of_the_workspace() {
     let names = names(&Cargo::default().members().unwrap());
     let needs = NEEDS.iter().map(|(name, _)| name);
-    for name in COMPUTING_PACKAGES.iter().chain(&COMPUTING_PROGRAMS).chain(needs) {
+    let waiting = WAITING.iter().map(|(name, _)| name);
+    let threads = THREADS.iter().map(|(name, ..)| name);
+    let programs = COMPUTING_PROGRAMS.iter().chain(needs).chain(waiting).chain(threads);
+    for name in COMPUTING_PACKAGES.iter().chain(programs) {
         assert!(names.contains(*name), "cargo knows no {name}");
     }
+}
+
+/// What starts a server of Kubernetes, in the tests' sources.
+const STARTS: [&str; 5] =
+    ["ApiServer::start", "Kubernetes::up", "Outpost::", "World::", "tools::chaos"];
+
+#[test]
+fn every_test_that_starts_a_server_waits_until_it_is_built() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/suite/tests");
+    let mut starting = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = format!("suite {}", path.file_stem().unwrap().to_str().unwrap());
+        let text = sources(&path);
+        if STARTS.iter().any(|word| text.contains(word)) {
+            starting.insert(name);
+        }
+    }
+    let needing = NEEDS.iter().map(|(name, _)| (*name).to_owned());
+    assert_eq!(starting, needing.collect());
+}
+
+/// The text of a file, or of all files below a folder.
+fn sources(path: &Path) -> String {
+    if !path.is_dir() {
+        return std::fs::read_to_string(path).unwrap();
+    }
+    let entries = std::fs::read_dir(path).unwrap();
+    entries.map(|entry| sources(&entry.unwrap().path())).collect()
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use agent::amounts::Amounts;
 use agent::binding_options::{self, BindingOptions, UnboundPods};
 use agent::node_network::Given;
+use anyhow::{Result, bail};
 use author::ModeOption;
 use clap::{Args, ValueEnum};
 use compiler::budget::Budgets;
@@ -17,23 +18,36 @@ use watcher::files::{Source, Validation};
 
 use super::NODE_NAME;
 
-/// Where to enforce.
+/// Which table: the node's, or one in the network namespace of a pod.
 #[derive(Debug, Args)]
 pub struct PlaceArgs {
     /// Where packets are judged: on the node, or in the network namespace of one pod, for
     /// interfaces that bypass the node (MacVLAN, IPVLAN, SR-IOV).
-    #[arg(long, value_enum, default_value_t, conflicts_with = "watch")]
-    pub place: PlaceOption,
-    /// The pod in whose network namespace to enforce.
+    #[arg(long, value_enum, default_value_t)]
+    place: PlaceOption,
+    /// The pod, for --place=pod.
     #[arg(long, value_name = "NAMESPACE/NAME", required_if_eq("place", "pod"))]
-    pub pod: Option<String>,
-    /// Enforce the MultiNetworkPolicies of this network of the pod, and not the NetworkPolicies of
-    /// its primary one.
+    pod: Option<String>,
+    /// The table of this network of the pod, by its MultiNetworkPolicies, and not that of its
+    /// primary network by its NetworkPolicies.
     #[arg(long, value_name = "NAMESPACE/NAME", requires = "pod")]
     pub network: Option<String>,
-    /// The file of the pod's network namespace: /proc/PID/ns/net or /run/netns/NAME.
-    #[arg(long, value_name = "FILE", requires = "pod", required_if_eq("place", "pod"))]
-    pub netns: Option<PathBuf>,
+}
+
+impl PlaceArgs {
+    /// The pod in whose network namespace the table is; `None`: it is the node's.
+    ///
+    /// # Errors
+    /// A pod is named, and the table is the node's.
+    pub fn pod(&self) -> Result<Option<&str>> {
+        match (self.place, &self.pod) {
+            (PlaceOption::Pod, pod) => Ok(pod.as_deref()),
+            (PlaceOption::Node, None) => Ok(None),
+            (PlaceOption::Node, Some(pod)) => {
+                bail!("--pod {pod}: add --place=pod for the table in that pod's network namespace")
+            }
+        }
+    }
 }
 
 /// `--place`.

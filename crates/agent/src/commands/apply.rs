@@ -15,9 +15,9 @@ use watcher::files::Source;
 use super::apply_inside::apply_inside;
 use super::{open, options};
 use crate::bridge::Bridges;
-use crate::cli::{Apply, PlaceOption};
+use crate::cli::Apply;
 use crate::follow::Follower;
-use crate::input;
+use crate::input::{self, Further};
 use crate::lock::Lock;
 use crate::node::Node;
 use agent::{other_tables, report};
@@ -36,8 +36,8 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// The manifests are refused, or the kernel keeps refusing the change. If it
 /// refuses single policies, all others are enforced first.
 pub fn apply(args: &Apply) -> Result<ExitCode> {
-    if args.place.place == PlaceOption::Pod {
-        return apply_inside(args);
+    if let Some(code) = apply_inside(args)? {
+        return Ok(code);
     }
     let sources = args.input.sources();
     if args.watch && sources.iter().any(|source| matches!(source, Source::Stdin)) {
@@ -45,7 +45,7 @@ pub fn apply(args: &Apply) -> Result<ExitCode> {
     }
     let _lock = Lock::acquire()?;
     let files = Follower::new(sources);
-    let written = input::written(&args.input, false, args.pods.without_pods())?;
+    let written = input::written(&args.input, false, args.pods.without_pods(), Further::Beside)?;
     let mode = args.input.mode.mode();
     let mut objects = Objects::of(mode);
     objects.follow(&written);
@@ -182,7 +182,7 @@ fn watch(
         surroundings.bridges.ensure_seen();
         let moved = surroundings.node.follow(pipeline, &objects.judged) | objects.pass();
         let cause = if edited {
-            let read = input::written(&args.input, true, args.pods.without_pods());
+            let read = input::written(&args.input, true, args.pods.without_pods(), Further::Beside);
             if !files.is_current() {
                 continue;
             }

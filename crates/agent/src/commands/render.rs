@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use compiler::sets::SetSource;
 use compiler::{Engine, Options};
-use policy::{Inside, NodeNetwork, Snapshot};
+use policy::NodeNetwork;
 use ruleset::{Comment, Store, Tag, json, text};
 
-use super::apply_inside::{Judged, check, key_of};
-use crate::cli::{Output, PlaceOption, Render};
-use crate::input;
+use super::in_pod::InPod;
+use crate::cli::{Output, Render};
+use crate::input::{self, Further};
 use agent::report;
 
 /// What the script does not hold.
@@ -31,10 +31,12 @@ const IN_THE_POD: &str = "\
 /// # Errors
 /// The manifests cannot be read or are refused.
 pub fn render(args: &Render) -> Result<ExitCode> {
-    let snapshot = input::snapshot(&args.input, false, args.pods.without_pods())?;
-    let (engine, before) = match (args.place, &args.pod) {
-        (PlaceOption::Pod, Some(pod)) => (inside(args, snapshot, pod)?, IN_THE_POD),
-        (PlaceOption::Pod | PlaceOption::Node, None) | (PlaceOption::Node, Some(_)) => {
+    let further = Further::of(&args.place);
+    let snapshot = input::snapshot(&args.input, false, args.pods.without_pods(), further)?;
+    let (engine, before) = match InPod::of(&args.place, args.input.node(), &snapshot)? {
+        Some(in_pod) => (inside(args, in_pod), IN_THE_POD),
+        None => {
+            input::tell_of_further_networks(&snapshot);
             let mut engine = Engine::new(args.input.options(true));
             engine.update(&snapshot, &NodeNetwork::default());
             (engine, AT_RUN_TIME)
@@ -60,14 +62,12 @@ pub fn render(args: &Render) -> Result<ExitCode> {
 }
 
 /// The table in a pod's own namespace.
-fn inside(args: &Render, snapshot: Snapshot, pod: &str) -> Result<Engine> {
-    let pod = key_of(pod)?;
-    check(&snapshot, args.input.node(), &pod)?;
-    let Judged { place, snapshot, .. } = Judged::of(snapshot, &pod, args.network.as_deref())?;
+fn inside(args: &Render, in_pod: InPod) -> Engine {
+    let network = in_pod.unseen();
+    let InPod { place, snapshot, .. } = in_pod;
     let mut engine = Engine::at(place, Options { log: None, ..args.input.options(false) });
-    let inside = Some(Inside::of(pod));
-    engine.update(&snapshot, &NodeNetwork { inside, ..NodeNetwork::default() });
-    Ok(engine)
+    engine.update(&snapshot, &network);
+    engine
 }
 
 /// What the elements with a tag are, as a comment of the script.

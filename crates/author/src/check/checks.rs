@@ -14,6 +14,8 @@ mod host_network_pod;
 mod metrics_port_shut;
 mod namespace_name_label;
 mod namespace_unknown;
+pub mod network_unknown;
+pub mod not_on_network;
 mod peer_selects_nobody;
 mod policy_selects_nobody;
 mod port_name_of_peer;
@@ -113,11 +115,20 @@ pub const CHECKS: &[Check] = &[
         "a namespace's name is probably misspelt",
         Some(namespace_unknown::check)
     ),
+    check!("network-unknown", Warning, "a MultiNetworkPolicy's network is nobody's", None),
+    check!("not-on-network", Warning, "pods that are not on a policy's network", None),
     check!(
         "peer-selects-nobody",
         Warning,
         "a peer selects nobody",
         Some(peer_selects_nobody::check)
+    ),
+    check!("policy-for", Warning, "a MultiNetworkPolicy names no network", None),
+    check!(
+        "policy-for-ignored",
+        Warning,
+        "a NetworkPolicy has the annotation of the other kind",
+        None
     ),
     check!(
         "policy-selects-nobody",

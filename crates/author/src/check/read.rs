@@ -3,7 +3,7 @@
 //! In: a finding of [`watcher::files`]. Out: a [`Finding`].
 //! Never: another judgement.
 
-use policy::Severity;
+use policy::{POLICY_FOR, Severity};
 use watcher::files::{self, Location};
 
 use super::finding::{Edit, Finding, Fix, Level};
@@ -18,15 +18,20 @@ pub fn finding(places: &Places, read: &files::Finding) -> Finding {
         Severity::Error => Level::Error,
         Severity::Warning => Level::Warning,
     };
+    let id = id(read);
     Finding {
-        id: id(read),
+        id,
         level,
         kind: kind.clone(),
         object: object.clone().filter(|key| !key.name.is_empty()),
         field: field.clone(),
         fix: at.as_ref().and_then(|at| fix(places, read, at)),
         at,
-        message: message.clone(),
+        message: match id {
+            // The place need not show which annotation it is.
+            "policy-for" | "policy-for-ignored" => format!("annotation {POLICY_FOR} {message}"),
+            _ => message.clone(),
+        },
         label: None,
         help: None,
     }
@@ -45,7 +50,10 @@ fn id(read: &files::Finding) -> &'static str {
     if is_about_the_form_of_a_cidr(read) {
         return "cidr-form";
     }
+    let is_of_networks = read.field == format!("metadata.annotations[{POLICY_FOR}]");
     match read.severity {
+        Severity::Warning if is_of_networks && read.kind == "NetworkPolicy" => "policy-for-ignored",
+        Severity::Warning if is_of_networks => "policy-for",
         Severity::Error => "invalid",
         Severity::Warning if read.message.contains("policyTypes") => "policy-types",
         Severity::Warning if read.message.contains("the name says the opposite") => {

@@ -5,36 +5,15 @@
 //! Never: a made-up thing without a notice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use policy::{Mode, Namespace, Now, ObjectKey, Peer, Peers, Phase, Pod, Snapshot};
+use policy::{Mode, Namespace, Now, ObjectKey, Pod, Snapshot};
 use watcher::Object;
 use watcher::related::{PodDetails, Related, Workload, WorkloadTemplate};
 
 use super::Cluster;
-
-/// Where made-up addresses come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MadeUp {
-    /// IPv4.
-    pub ipv4: Ipv4Net,
-    /// IPv6.
-    pub ipv6: Ipv6Net,
-    /// Whether somebody said that these are the pods' addresses.
-    pub is_given: bool,
-}
-
-/// The networks that are reserved for measurements (RFC 2544 and RFC 5180), which no
-/// policy names.
-impl Default for MadeUp {
-    fn default() -> Self {
-        let ipv4 = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 15);
-        let ipv6 = Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 2, 0, 0, 0, 0, 0, 0), 48);
-        Self { ipv4, ipv6, is_given: false }
-    }
-}
+use super::addresses::{Free, MadeUp, attach, give_addresses};
+use super::network::audited;
 
 /// Collects objects.
 #[derive(Debug, Default)]
@@ -44,6 +23,8 @@ pub struct Builder {
     owners: BTreeMap<ObjectKey, Workload>,
     /// The pods that objects of pods are of.
     pods: BTreeMap<ObjectKey, Arc<Pod>>,
+    /// The further networks that pods ask for.
+    asked_networks: BTreeMap<ObjectKey, BTreeSet<ObjectKey>>,
     /// What policies do that say nothing of it.
     mode: Mode,
     /// When audits end is told by this.
@@ -59,14 +40,15 @@ impl Builder {
 
     /// Adds policies, pods and namespaces. They replace those with their keys.
     pub fn objects(&mut self, objects: impl IntoIterator<Item = Object>) {
-        let Snapshot { policies, namespaces, .. } = &mut self.cluster.snapshot;
+        let Snapshot { policies, multi_policies, namespaces, .. } = &mut self.cluster.snapshot;
         for object in objects {
             match object {
                 Object::NetworkPolicy(one) => drop(policies.insert(one.key.clone(), one)),
                 Object::Namespace(one) => drop(namespaces.insert(one.name.clone(), one)),
                 Object::Pod(one) => drop(self.pods.insert(one.key.clone(), one)),
-                // Answers are about the primary network.
-                Object::MultiNetworkPolicy(_) => {}
+                Object::MultiNetworkPolicy(one) => {
+                    multi_policies.insert(one.policy.key.clone(), one);
+                }
             }
         }
     }
@@ -75,7 +57,8 @@ impl Builder {
     pub fn related(&mut self, related: impl IntoIterator<Item = Related>) {
         for one in related {
             match one {
-                Related::Pod(PodDetails { key, owner, listens }) => {
+                Related::Pod(PodDetails { key, owner, listens, networks }) => {
+                    self.asked_networks.insert(key.clone(), networks);
                     self.cluster.listens.insert(key.clone(), listens);
                     match owner {
                         Some(owner) => drop(self.owners.insert(key, owner)),
@@ -93,6 +76,7 @@ impl Builder {
                     all.ports.dedup();
                 }
                 Related::Node(one) => drop(self.cluster.nodes.insert(one.name.clone(), one)),
+                Related::Network(key) => drop(self.cluster.declared_networks.insert(key)),
             }
         }
     }
@@ -148,19 +132,14 @@ impl Builder {
             }
         }
         self.templates_to_pods();
-        let Self { mut cluster, pods, mode, now, .. } = self;
+        let Self { mut cluster, pods, asked_networks, mode, now, .. } = self;
         cluster.snapshot.pods = pods.into_iter().collect();
         give_addresses(&mut cluster, made_up);
+        attach(&mut cluster, &asked_networks);
         assume_namespaces(&mut cluster, written);
         cluster.snapshot = policy::with_modes(&cluster.snapshot, mode, now);
-        let audited = cluster.snapshot.policies.values().filter(|one| !one.is_enforced()).count();
-        if audited > 0 {
-            cluster.notices.push(format!(
-                "{audited} {} in audit (nftpol.dev/mode) and drop nothing; what passes is told as \
-                 if they were not there",
-                if audited == 1 { "policy is" } else { "policies are" }
-            ));
-        }
+        let audited = audited(&cluster.snapshot);
+        cluster.notices.extend(audited);
         cluster
     }
 
@@ -189,6 +168,7 @@ impl Builder {
             let pod = Pod { key: key.clone(), ..template.pod.clone() };
             self.pods.insert(key.clone(), Arc::new(pod));
             self.cluster.listens.insert(key.clone(), template.listens.clone());
+            self.asked_networks.insert(key.clone(), template.networks.clone());
             self.cluster.workloads.insert(key, template.workload.clone());
         }
     }
@@ -200,83 +180,11 @@ impl Builder {
     }
 }
 
-/// Gives addresses of both families to pods that live and have none.
-fn give_addresses(cluster: &mut Cluster, made_up: MadeUp) {
-    cluster.made_up = made_up;
-    let mut free = Free::new(cluster, made_up);
-    let lacking = cluster.snapshot.pods.values().filter(|pod| {
-        pod.addresses.is_empty() && !matches!(pod.phase, Phase::Succeeded | Phase::Failed)
-    });
-    let lacking: Vec<Arc<Pod>> = lacking.cloned().collect();
-    let count = lacking.len();
-    for pod in lacking {
-        let mut pod = Pod::clone(&pod);
-        pod.addresses = free.next();
-        if pod.host_network {
-            pod.host_addresses.clone_from(&pod.addresses);
-        }
-        cluster.symbolic.insert(pod.key.clone());
-        cluster.snapshot.pods.insert(pod.key.clone(), Arc::new(pod));
-    }
-    if count > 0 && !made_up.is_given && has_blocks(&cluster.snapshot) {
-        cluster.notices.push(format!(
-            "{count} {} no address here, so it is not known which ipBlock holds them; they count \
-             as outside of every private network (--pod-cidr tells)",
-            if count == 1 { "pod has" } else { "pods have" }
-        ));
-    }
-}
-
-fn has_blocks(snapshot: &Snapshot) -> bool {
-    let mut rules = snapshot
-        .policies
-        .values()
-        .flat_map(|policy| [&policy.ingress, &policy.egress].into_iter().flatten().flatten());
-    rules.any(|rule| match &rule.peers {
-        Peers::Anyone => false,
-        Peers::Only(peers) => peers.iter().any(|peer| match peer {
-            Peer::IpBlock(_) => true,
-            Peer::Pods(_) => false,
-        }),
-    })
-}
-
-/// Addresses that nobody has.
-struct Free {
-    made_up: MadeUp,
-    taken: BTreeSet<IpAddr>,
-    next: u32,
-}
-
-impl Free {
-    fn new(cluster: &Cluster, made_up: MadeUp) -> Self {
-        let pods = cluster.snapshot.pods.values();
-        let taken = pods.flat_map(|pod| pod.addresses.iter().chain(&pod.host_addresses));
-        Self { made_up, taken: taken.copied().collect(), next: 0 }
-    }
-
-    /// One of each family, as long as there are any.
-    fn next(&mut self) -> Vec<IpAddr> {
-        loop {
-            self.next += 1;
-            let (ipv4, ipv6) = (self.made_up.ipv4, self.made_up.ipv6);
-            let one = ipv4.network().to_bits().checked_add(self.next).map(Ipv4Addr::from_bits);
-            let one = one.filter(|address| ipv4.contains(address)).map(IpAddr::V4);
-            let six = ipv6.network().to_bits().checked_add(self.next.into());
-            let six = six.map(Ipv6Addr::from_bits).filter(|address| ipv6.contains(address));
-            let both: Vec<IpAddr> = one.into_iter().chain(six.map(IpAddr::V6)).collect();
-            if both.iter().all(|address| !self.taken.contains(address)) {
-                return both;
-            }
-        }
-    }
-}
-
 /// Makes the namespaces that are used and that no object is of.
 fn assume_namespaces(cluster: &mut Cluster, written: &BTreeSet<String>) {
-    let Snapshot { policies, pods, namespaces, .. } = &mut cluster.snapshot;
-    let used: BTreeSet<String> =
-        policies.keys().chain(pods.keys()).map(|key| key.namespace.clone()).collect();
+    let Snapshot { policies, multi_policies, pods, namespaces, .. } = &mut cluster.snapshot;
+    let used = policies.keys().chain(multi_policies.keys()).chain(pods.keys());
+    let used: BTreeSet<String> = used.map(|key| key.namespace.clone()).collect();
     for name in used.into_iter().filter(|name| !written.contains(name)) {
         cluster.notices.push(format!(
             "namespace {name} is not in the input; it counts as one without labels but \
@@ -311,16 +219,4 @@ pub fn twins(cluster: &Cluster) -> Cluster {
         with.snapshot.pods.insert(twin.key.clone(), Arc::new(twin));
     }
     with
-}
-
-/// The network of a `--pod-cidr`.
-impl MadeUp {
-    /// Takes addresses of a family from this network.
-    pub fn within(&mut self, net: IpNet) {
-        self.is_given = true;
-        match net {
-            IpNet::V4(net) => self.ipv4 = net,
-            IpNet::V6(net) => self.ipv6 = net,
-        }
-    }
 }

@@ -11,10 +11,14 @@ use watcher::files::{Field, Location, Written};
 /// Where objects and their fields were written.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    policies: BTreeMap<ObjectKey, BTreeMap<String, Place>>,
+    policies: BTreeMap<ObjectKey, Fields>,
+    multi_policies: BTreeMap<ObjectKey, Fields>,
     objects: BTreeMap<(String, ObjectKey), Location>,
     texts: BTreeMap<String, Text>,
 }
+
+/// Where each field of a policy was written, by path.
+type Fields = BTreeMap<String, Place>;
 
 /// The text of a file.
 #[derive(Clone, Debug, Default)]
@@ -49,12 +53,23 @@ impl Places {
     /// Notes where an object was written, with its fields.
     pub fn note_object(&mut self, written: Written) {
         let Written { kind, key, location, fields } = written;
-        if kind == "NetworkPolicy" {
+        let policies = match &*kind {
+            "NetworkPolicy" => Some(&mut self.policies),
+            "MultiNetworkPolicy" => Some(&mut self.multi_policies),
+            _ => None,
+        };
+        if let Some(policies) = policies {
             // Of two objects with one key the later one counts.
             let place = |Field { path, shown, value, key }| (path, Place { shown, value, key });
-            self.policies.insert(key.clone(), fields.into_iter().map(place).collect());
+            policies.insert(key.clone(), fields.into_iter().map(place).collect());
         }
         self.objects.insert((kind, key), location);
+    }
+
+    /// The same, with the MultiNetworkPolicies as the policies.
+    #[must_use]
+    pub fn of_multi_policies(&self) -> Self {
+        Self { policies: self.multi_policies.clone(), ..self.clone() }
     }
 
     /// Notes the text of a file.

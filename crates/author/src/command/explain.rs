@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Output;
 use super::live::Here;
+use super::network::NetworkArg;
 use crate::explain::{End, Verdict, add_kernel, explain};
 use crate::input::InputArgs;
 use crate::live::protocol::{AskedPacket, Judged, Line, Question};
@@ -25,7 +26,8 @@ Without a protocol a port is TCP: 53/UDP, [fd00::1]:53/UDP. Without a port all p
 Examples:
   nftpol explain -f manifests/ monitoring/prometheus shop/cart:9090
   nftpol explain shop/deploy/front svc/shop/cart:80
-  nftpol explain shop/deploy/cart internet:443 -o json";
+  nftpol explain shop/deploy/cart internet:443 -o json
+  nftpol explain --network storage/macvlan shop/backup shop/database:5432";
 
 /// `nftpol explain`. Exit 0 allowed, 1 denied at least in part, 2 it cannot be told.
 #[derive(Debug, Args)]
@@ -40,6 +42,9 @@ pub struct Explain {
     /// The objects.
     #[command(flatten)]
     input: InputArgs,
+    /// Which network.
+    #[command(flatten)]
+    network: NetworkArg,
     /// Also say what the table in this node's kernel does, by its agent: the rule that decides,
     /// packets dropped, and when the table was proved. Needs root, and `nftpol` on the node or
     /// in the agent's pod.
@@ -62,7 +67,15 @@ impl Explain {
                  node, or in its agent's pod (kubectl exec -n kube-system POD -- nftpol explain ...)"
             );
         }
-        let cluster = self.input.cluster()?;
+        if self.via_kernel && self.network.is_further() {
+            bail!(
+                "--via-kernel asks the node's agent, and the tables of further networks are in the \
+                 pods' namespaces; there `nftpol verify --kernel --place=pod --pod NAMESPACE/NAME \
+                 --network NAMESPACE/NAME --netns FILE` tells whether the kernel does what is \
+                 written"
+            );
+        }
+        let cluster = self.network.of(self.input.cluster()?)?;
         let from = End::parse(&self.from, &cluster.namespace)?;
         let to = End::parse(&self.to, &cluster.namespace)?;
         let mut answer = explain(&cluster, &from, &to)?;

@@ -10,12 +10,14 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
-use crate::InputArgs;
+use super::network::NetworkArg;
 use crate::matrix::diff::{Diff, show};
 use crate::matrix::judge::Judge;
+use crate::matrix::names::printable;
 use crate::matrix::sets::Sets;
 use crate::matrix::{csv, dot, html, json, markdown, table, text};
 use crate::progress::Progress;
+use crate::{Cluster, InputArgs};
 use select::Selection;
 
 const EXAMPLES: &str = "\
@@ -25,6 +27,7 @@ Examples:
   nftpol matrix --between monitoring shop      ... between two namespaces or workloads
   nftpol matrix -f deploy/ -o html > who.html  ... as one page, to click and search
   nftpol matrix -f deploy/ -o dot | dot -Tsvg  ... as a drawing
+  nftpol matrix --network storage/macvlan      ... on a further network of the pods
 
   nftpol matrix --diff main..HEAD -f deploy/   what a branch opens and closes (runs git)
   nftpol matrix --diff old/ new/               ... two folders
@@ -41,6 +44,9 @@ const WIDTH: usize = 120;
 pub struct Matrix {
     #[command(flatten)]
     input: InputArgs,
+    /// Which network.
+    #[command(flatten)]
+    network: NetworkArg,
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -106,7 +112,7 @@ impl Matrix {
     }
 
     fn matrix(&self) -> Result<ExitCode> {
-        let cluster = self.input.cluster()?;
+        let cluster = self.network.of(self.input.cluster()?)?;
         let selection = Selection::new(self.between.as_deref(), cluster.focus.as_deref());
         let mut progress = Progress::new("judging pairs");
         let mut sets = Sets::default();
@@ -117,10 +123,10 @@ impl Matrix {
         selection.narrow(&mut matrix)?;
         let own = selection.namespaces();
         let text = match self.output {
-            Output::Text => text::text(&matrix, own, self.columns()),
-            Output::Json => pretty(&json::json(&matrix, self.denied))?,
+            Output::Text => head(&cluster, "") + &text::text(&matrix, own, self.columns()),
+            Output::Json => pretty(&json::json(&cluster, &matrix, self.denied))?,
             Output::Csv => csv::csv(&matrix, self.denied)?,
-            Output::Md => markdown::markdown(&matrix, own),
+            Output::Md => head(&cluster, "\n") + &markdown::markdown(&matrix, own),
             Output::Dot => dot::dot(&matrix, own, self.denied),
             Output::Html => html::page(&cluster, &judge, &matrix)?,
         };
@@ -128,7 +134,8 @@ impl Matrix {
     }
 
     fn difference(&self, versions: &[String]) -> Result<ExitCode> {
-        let [before, after] = versions::read(&self.input, versions)?;
+        let versions = versions::read(&self.input, versions)?;
+        let [before, after] = self.network.of_both(versions)?;
         let focus = after.focus.clone().or_else(|| before.focus.clone());
         let selection = Selection::new(self.between.as_deref(), focus.as_deref());
         let mut progress = Progress::new("comparing pairs");
@@ -137,9 +144,9 @@ impl Matrix {
         selection.check(&diff.units)?;
         diff.retain(|from, to| selection.shows(from, to));
         let text = match self.output {
-            Output::Text => show::text(&diff),
+            Output::Text => head(&after, "") + &show::text(&diff),
             Output::Json => pretty(&show::json(&diff))?,
-            Output::Md => show::markdown(&diff),
+            Output::Md => head(&after, "\n") + &show::markdown(&diff),
             Output::Csv | Output::Dot | Output::Html => {
                 bail!("--diff has the forms text, json and md (-o)")
             }
@@ -160,6 +167,15 @@ impl Matrix {
         };
         self.width.unwrap_or_else(of_terminal)
     }
+}
+
+/// Which network it is about, if it is not the primary one.
+fn head(cluster: &Cluster, after: &str) -> String {
+    let network = cluster.network.as_ref();
+    network.map_or_else(String::new, |network| {
+        let line = format!("On network {}, by its MultiNetworkPolicies:", network.key);
+        format!("{}\n{after}", printable(&line))
+    })
 }
 
 fn pretty(value: &serde_json::Value) -> Result<String> {

@@ -43,6 +43,11 @@ pub enum AskError {
     /// A Service as source.
     #[error("Service {0} opens no connections; name its pods, such as {1}")]
     ServiceAsSource(String, String),
+    /// A Service or a node on a further network.
+    #[error(
+        "{0} is on the primary network, and not on network {1}; name pods, workloads or addresses"
+    )]
+    OnPrimary(String, String),
     /// Nothing common.
     #[error("{0} and {1} have no addresses of one family: nothing passes between them")]
     NoFamily(String, String),
@@ -58,6 +63,11 @@ pub enum AskError {
 pub fn explain(cluster: &Cluster, from: &End, to: &End) -> Result<Answer, AskError> {
     if from.port.is_some() {
         return Err(AskError::PortOfSource(from.text.clone()));
+    }
+    if let Some(network) = &cluster.network
+        && let Some(end) = [from, to].into_iter().find(|end| is_primary(end))
+    {
+        return Err(AskError::OnPrimary(end.text.clone(), network.key.to_string()));
     }
     let judge = Judge::new(cluster);
     if let Named::Service(key) = &from.named {
@@ -80,11 +90,25 @@ pub fn explain(cluster: &Cluster, from: &End, to: &End) -> Result<Answer, AskErr
     Ok(Answer {
         from: from.text.clone(),
         to: to.text.clone(),
+        network: cluster.network.as_ref().map(|network| network.key.to_string()),
         port: to.port.as_ref().map(ToString::to_string),
         verdict: together(&cases),
         cases,
         notes,
     })
+}
+
+/// Whether an end has no address on a further network.
+fn is_primary(end: &End) -> bool {
+    match end.named {
+        Named::Service(_) | Named::Node(_) => true,
+        Named::Internet
+        | Named::Address(_)
+        | Named::PodOrWorkload(_)
+        | Named::Workload(..)
+        | Named::Selected(..)
+        | Named::AllOf(_) => false,
+    }
 }
 
 fn nothing_to_say(sources: &[Place<'_>], targets: &[Target<'_>], from: &End, to: &End) -> AskError {

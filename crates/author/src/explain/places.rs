@@ -54,6 +54,21 @@ pub enum PlaceError {
     /// Nothing to look at.
     #[error("{0} has no running pod")]
     NoPods(String),
+    /// Not on the network.
+    #[error("{name} is not on network {network}{}", on(.networks))]
+    Elsewhere {
+        /// The name.
+        name: String,
+        /// Which network is asked about.
+        network: ObjectKey,
+        /// The further networks that it is on.
+        networks: Vec<String>,
+    },
+    /// On the network, and not reachable there.
+    #[error(
+        "{0} reports no address on network {1}: nothing passes there while a policy isolates it"
+    )]
+    NoAddress(ObjectKey, ObjectKey),
     /// A pod that has ended.
     #[error("{0} has ended: its addresses may be another pod's by now")]
     Ended(ObjectKey),
@@ -63,6 +78,15 @@ fn nearest(names: &[String]) -> String {
     match names {
         [] => String::new(),
         names => format!("; the nearest names are {}", names.join(", ")),
+    }
+}
+
+fn on(networks: &[String]) -> String {
+    match networks {
+        [] => ": it reports no further network and asks for none (annotation \
+               k8s.v1.cni.cncf.io/networks)"
+            .to_owned(),
+        networks => format!("; it is on {}", networks.join(", ")),
     }
 }
 
@@ -133,14 +157,13 @@ pub fn of<'a>(
             }
         }
         Named::Selected(namespace, selector) => {
-            let pods = cluster.snapshot.pods.values().map(|pod| &**pod);
-            let pods =
-                pods.filter(|pod| pod.key.namespace == *namespace && selector.matches(&pod.labels));
+            let pods = cluster
+                .ends()
+                .filter(|pod| pod.key.namespace == *namespace && selector.matches(&pod.labels));
             many(cluster, reach, &end.text, pods.collect())
         }
         Named::AllOf(namespace) => {
-            let pods = cluster.snapshot.pods.values().map(|pod| &**pod);
-            let pods = pods.filter(|pod| pod.key.namespace == *namespace);
+            let pods = cluster.ends().filter(|pod| pod.key.namespace == *namespace);
             many(cluster, reach, &end.text, pods.collect())
         }
     }
@@ -178,9 +201,19 @@ fn pod_or_workload<'a>(
 }
 
 fn unknown(cluster: &Cluster, what: &'static str, key: &ObjectKey) -> PlaceError {
+    if let Some(network) = &cluster.network
+        && let Some(networks) = network.elsewhere.get(key)
+    {
+        let networks = networks.iter().map(ToString::to_string).collect();
+        return PlaceError::Elsewhere {
+            name: key.to_string(),
+            network: network.key.clone(),
+            networks,
+        };
+    }
     // A pod that stands for a workload has its name, too.
     let is_pod = |key: &&ObjectKey| cluster.workloads.get(*key).is_none_or(|one| one.key != **key);
-    let pods = cluster.snapshot.pods.keys().filter(is_pod).map(ToString::to_string);
+    let pods = cluster.ends().map(|pod| &pod.key).filter(is_pod).map(ToString::to_string);
     let workloads = cluster.workloads.values();
     let workloads = workloads
         .map(|one| format!("{}/{}/{}", one.key.namespace, short_kind(&one.kind), one.key.name));
@@ -212,6 +245,9 @@ pub fn of_pod<'a>(
 ) -> Result<Place<'a>, PlaceError> {
     if !pod.is_subject() && !pod.host_network {
         return Err(PlaceError::Ended(pod.key.clone()));
+    }
+    if let Some(network) = cluster.network.as_ref().filter(|_| pod.addresses.is_empty()) {
+        return Err(PlaceError::NoAddress(pod.key.clone(), network.key.clone()));
     }
     let mut symbolic = cluster.symbolic.contains(&pod.key);
     let mut addresses = pod.addresses.clone();

@@ -6,6 +6,7 @@
 
 mod edit;
 
+use policy::secondary::NETWORK;
 use policy::{Direction, NetworkPolicy, Peer, Peers, Pod, PodPeer, Rule, Snapshot};
 
 use super::judge::{Judge, Packet, verdict};
@@ -156,8 +157,13 @@ impl<'a> Question<'_, 'a> {
                 }
             }
         }
-        let own = why::unmet(&wanted.pods, &pod.labels);
-        edits.extend(own.map(|one| Edit::Pod(pod.key.clone(), one.clone())));
+        for one in why::unmet(&wanted.pods, &pod.labels) {
+            // No label puts a pod on another network.
+            if one.key == NETWORK {
+                return None;
+            }
+            edits.push(Edit::Pod(pod.key.clone(), one.clone()));
+        }
         Some(edits)
     }
 
@@ -171,8 +177,14 @@ impl<'a> Question<'_, 'a> {
         let is_open = self.other.symbolic && self.other.addresses.contains(&address);
         let snapshot = &self.judge.cluster.snapshot;
         let owner = self.judge.reach.owner(address);
-        // No namespaceSelector matches a namespace that is not known.
-        match owner.filter(|pod| snapshot.namespace_labels(&pod.key.namespace).is_some()) {
+        // No namespaceSelector matches a namespace that is not known, and no selector of this
+        // network's policies a pod that is on another one.
+        let is_here = |pod: &&Pod| {
+            let here = self.judge.cluster.network.as_ref().map(|network| network.key.to_string());
+            pod.labels.get(NETWORK) == here.as_deref()
+        };
+        let is_known = |pod: &&Pod| snapshot.namespace_labels(&pod.key.namespace).is_some();
+        match owner.filter(is_known).filter(is_here) {
             Some(pod) => edit::peer_of(pod, &policy.key.namespace),
             None => edit::block_of(address, is_open && self.other.pod.is_none()),
         }

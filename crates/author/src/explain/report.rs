@@ -14,6 +14,9 @@ pub struct Answer {
     pub from: String,
     /// The destination, as it was written.
     pub to: String,
+    /// The further network that was asked about; `None`: the primary one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// Protocol and port that were asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<String>,

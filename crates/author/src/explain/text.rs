@@ -13,6 +13,9 @@ const NAMES: usize = 3;
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(network) = &self.network {
+            writeln!(f, "on network {}, by its MultiNetworkPolicies", escaped(network))?;
+        }
         for (index, case) in self.cases.iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 
+use policy::secondary::{NETWORK, as_written};
 use policy::spec::ProtocolPort;
 use policy::{
     Labels, NetworkPolicy, Operator, Peer, Peers, Pod, PodPeer, Port, PortNumbers, Ports,
@@ -55,6 +56,7 @@ fn described(peer: &Peer, namespace: &str) -> String {
     match peer {
         Peer::IpBlock(block) => format!("ipBlock {}", block.cidr()),
         Peer::Pods(PodPeer { namespaces, pods }) => {
+            let pods = as_written(pods);
             let pods = match pods.is_everything() {
                 true => "all pods".to_owned(),
                 false => pods.to_string(),
@@ -125,6 +127,10 @@ pub fn unmet<'a>(
 fn lack(requirement: &Requirement, labels: &Labels, whose: &str) -> String {
     let key = &requirement.key;
     match (labels.get(key), &requirement.operator) {
+        (Some(value), Operator::In(networks)) if key == NETWORK => {
+            let networks: Vec<&str> = networks.iter().map(String::as_str).collect();
+            format!("wants a pod on network {}, {whose} is on {value}", networks.join(" or "))
+        }
         (Some(value), Operator::In(_) | Operator::NotIn(_) | Operator::DoesNotExist) => {
             format!("wants {requirement}, {whose} has {key}={value}")
         }

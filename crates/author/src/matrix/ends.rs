@@ -78,7 +78,7 @@ pub fn units(versions: &[&Cluster]) -> BTreeMap<Unit, Vec<Vec<IpAddr>>> {
         }
     };
     for (version, cluster) in versions.iter().enumerate() {
-        for pod in pods(&cluster.snapshot) {
+        for pod in pods(cluster) {
             let unit = unit_of(versions, cluster, pod);
             pod.addresses.iter().for_each(|address| add(unit.clone(), version, *address));
         }
@@ -92,7 +92,8 @@ pub fn units(versions: &[&Cluster]) -> BTreeMap<Unit, Vec<Vec<IpAddr>>> {
     let mut taken: BTreeSet<IpAddr> =
         nodes.iter().flat_map(BTreeMap::values).flatten().copied().collect();
     for snapshot in &snapshots {
-        taken.extend(pods(snapshot).flat_map(|pod| &pod.addresses));
+        let pods = snapshot.pods.values().filter(|pod| pod.is_subject());
+        taken.extend(pods.flat_map(|pod| &pod.addresses));
         taken.extend(snapshot.kept.keys());
     }
     let outside = outside::ends(&snapshots, &taken);
@@ -111,9 +112,9 @@ pub fn units(versions: &[&Cluster]) -> BTreeMap<Unit, Vec<Vec<IpAddr>>> {
     units
 }
 
-/// The pods that policies can select.
-pub fn pods(snapshot: &Snapshot) -> impl Iterator<Item = &Pod> {
-    snapshot.pods.values().map(|pod| &**pod).filter(|pod| pod.is_subject())
+/// The pods that policies can select, on the network that the cluster is about.
+pub fn pods(cluster: &Cluster) -> impl Iterator<Item = &Pod> {
+    cluster.ends().filter(|pod| pod.is_subject())
 }
 
 /// The nodes with their addresses, as Nodes and pods tell them. Those that are made up for

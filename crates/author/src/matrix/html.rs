@@ -63,6 +63,12 @@ pub fn page(cluster: &Cluster, judge: &Judge<'_>, matrix: &Matrix) -> Result<Str
         Some(namespace) => format!("Who reaches whom: {}", names::printable(namespace)),
         None => "Who reaches whom".to_owned(),
     };
+    let title = match &cluster.network {
+        Some(network) => {
+            format!("{title}, on network {}", names::printable(&network.key.to_string()))
+        }
+        None => title,
+    };
     let data = serde_json::to_string(&data(cluster, judge, matrix)).context("write JSON")?;
     let page = Page {
         title: &title,

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 
 use super::ends::Unit;
 use super::table::{End, Matrix};
-use crate::PortSet;
 use crate::ports::PROTOCOLS;
+use crate::{Cluster, PortSet};
 
 /// `{"ends": [...], "pairs": [{"from", "to", "ipv4": ["80/TCP"], "ipv6": ["all"]}]}`. A
 /// pair that is not listed passes nothing; with `denied` it is listed. A family that is no
-/// question is `null`.
-pub fn json(matrix: &Matrix, denied: bool) -> Value {
+/// question is `null`. `network` is there if it is a further one.
+pub fn json(cluster: &Cluster, matrix: &Matrix, denied: bool) -> Value {
     let pairs = matrix.pairs(denied).map(|(from, to, cell)| {
         let [ipv4, ipv6] = cell.ports.map(|set| set.map(|set| ports(matrix.sets.get(set))));
         json!({
@@ -21,10 +21,14 @@ pub fn json(matrix: &Matrix, denied: bool) -> Value {
             "ipv6": ipv6,
         })
     });
-    json!({
+    let mut value = json!({
         "ends": matrix.ends.iter().map(end).collect::<Vec<_>>(),
         "pairs": pairs.collect::<Vec<_>>(),
-    })
+    });
+    if let Some(network) = &cluster.network {
+        value["network"] = json!(network.key.to_string());
+    }
+    value
 }
 
 /// `["all"]`, `[]`, `["80/TCP", "8000-8100/TCP", "53/UDP", "other"]`.

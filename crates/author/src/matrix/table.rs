@@ -163,7 +163,7 @@ fn ends(cluster: &Cluster, judge: &mut Judge<'_>) -> Vec<End> {
             ends::of_family(addresses, family).next().map(|address| judge.class_of(address))
         })
     };
-    for pod in ends::pods(&cluster.snapshot) {
+    for pod in ends::pods(cluster) {
         let of_pod = classes(&pod.addresses);
         if of_pod != [None, None] {
             ends.entry((ends::unit_of(&[cluster], cluster, pod), of_pod)).or_default().push(pod);

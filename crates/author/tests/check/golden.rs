@@ -1,4 +1,4 @@
-//! The twelve realistic mistakes: what an author reads, line by line.
+//! Realistic mistakes: what an author reads, line by line.
 
 use std::fs;
 
@@ -20,16 +20,37 @@ const MISTAKES: [(&str, &str, i32); 12] = [
     ("12-service-port", "warning[service-port]", 0),
 ];
 
+/// The same about the networks beside the primary one, with the pods of `further.yaml`.
+const OF_FURTHER_NETWORKS: [(&str, &str, i32); 8] = [
+    ("13-policy-for", "warning[policy-for]", 0),
+    ("14-policy-for-empty", "warning[policy-for]", 0),
+    ("15-policy-for-ignored", "warning[policy-for-ignored]", 0),
+    ("16-network-unknown", "warning[network-unknown]", 0),
+    ("17-network-of-another-namespace", "warning[network-unknown]", 0),
+    ("18-not-on-network", "warning[not-on-network]", 0),
+    ("19-further-peer", "warning[peer-selects-nobody]", 0),
+    ("20-further-namespace", "warning[namespace-unknown]", 0),
+];
+
 #[test]
 fn the_twelve_mistakes_are_named_with_their_place_and_repair() {
+    named_with_place_and_repair(&MISTAKES, "cluster.yaml");
+}
+
+#[test]
+fn mistakes_about_further_networks_are_named_with_their_place_and_repair() {
+    named_with_place_and_repair(&OF_FURTHER_NETWORKS, "further.yaml");
+}
+
+fn named_with_place_and_repair(mistakes: &[(&str, &str, i32)], cluster: &str) {
     let folder = fixtures();
-    for (name, finding, code) in MISTAKES {
+    for &(name, finding, code) in mistakes {
         let file = format!("{name}.yaml");
-        let output = check(&folder, &["-f", &file, "-f", "cluster.yaml", "--color", "never"]);
+        let output = check(&folder, &["-f", &file, "-f", cluster, "--color", "never"]);
         let text = stdout(&output);
         assert!(text.contains(finding), "{name}: {text}{}", stderr(&output));
         assert_eq!(output.status.code(), Some(code), "{name}");
-        let strict = ["-f", &file, "-f", "cluster.yaml", "--fail-on", "warning"];
+        let strict = ["-f", &file, "-f", cluster, "--fail-on", "warning"];
         assert_eq!(check(&folder, &strict).status.code(), Some(1), "{name}");
         let golden = folder.join(format!("{name}.txt"));
         if std::env::var_os("NFTPOL_BLESS").is_some() {

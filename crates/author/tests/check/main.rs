@@ -6,6 +6,7 @@
 mod cases;
 mod expectations;
 mod formats;
+mod further;
 mod golden;
 mod repairs;
 mod support;

@@ -28,7 +28,7 @@
 //!
 //! `reported4` has the pod's addresses whether it is isolated or not. So `strays` is shut
 //! and opened without a moment in which a packet to one of these is judged by it. An
-//! address is in its gate before it is in `reported4` (the role `Known` in
+//! address is in its gate before it is in `reported4`, and as long (the role `Known` in
 //! `ruleset::plan`).
 //!
 //! Here routers speak to the pod itself, so their solicitations and advertisements pass,

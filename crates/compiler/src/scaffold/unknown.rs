@@ -23,9 +23,10 @@
 //! elsewhere, two between two pods. One to a pod that is isolated for ingress pays none
 //! for that end.
 //!
-//! An isolated address is in its gate before it is in `known4`, and until it is not any
-//! more (the role `Known` in `ruleset::plan`): it goes from shut to isolated without a
-//! moment of openness. A set knows the addresses of some ranges alone. Other ranges are
+//! An isolated address is in its gate before it is in `known4`, and as long (the role
+//! `Known` in `ruleset::plan`): it goes from shut to isolated without a moment of openness.
+//! It is shut until the sets of its policies are right: ingress policies accept without
+//! asking whether it is known (`shut` in `ruleset::plan`). A set knows the addresses of some ranges alone. Other ranges are
 //! another set with another name, so that ranges and elements never change together.
 
 use std::net::IpAddr;

@@ -83,7 +83,7 @@ impl Batches {
         self.elements(Op::DeleteElements, name, change.set_type, elements);
     }
 
-    fn elements(&mut self, op: ElementOp, name: &Name, set_type: SetType, list: Vec<Element>) {
+    pub fn elements(&mut self, op: ElementOp, name: &Name, set_type: SetType, list: Vec<Element>) {
         if !list.is_empty() {
             self.units.push_back(Unit::Elements(op, name.clone(), set_type, list.into_iter()));
         }

@@ -1,5 +1,7 @@
 //! Writes the batches, phase by phase.
 
+use std::collections::BTreeMap;
+
 use super::batches::Batches;
 use super::cost::{Budget, Costs};
 use super::delta::{Delta, ElementChange};
@@ -7,7 +9,7 @@ use super::hidden::Hidden;
 use super::sides::SetOrder;
 use super::steps::{Move, Steps};
 use super::urgent::{Group, Isolations, groups};
-use crate::{Name, Op};
+use crate::{Element, Name, Op};
 
 /// How many times as much as its validations the work of a group costs: they come once
 /// with the rules that it needs, and once with the entries.
@@ -17,13 +19,14 @@ const GROUP: u64 = 8;
 pub(super) struct Builder<'d, 'a> {
     delta: &'d Delta<'a>,
     steps: &'d Steps<'a>,
+    who: Isolations,
     batches: Batches,
 }
 
 impl<'d, 'a> Builder<'d, 'a> {
     /// For this difference.
     pub fn new(delta: &'d Delta<'a>, steps: &'d Steps<'a>) -> Self {
-        Self { delta, steps, batches: Batches::default() }
+        Self { delta, steps, who: Isolations::of(delta, steps), batches: Batches::default() }
     }
 
     /// All batches.
@@ -35,12 +38,12 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// costs more than a piece does not delay them, unless they need it.
     pub fn prepare_and_take(&mut self, costs: &Costs, budget: Budget) {
         let mut hidden = Hidden::of(self.delta, self.steps);
-        let mut who = Isolations::of(self.delta, self.steps);
+        let mut addresses = std::mem::take(&mut self.who.addresses);
         for (name, change) in &self.delta.pairs {
             self.batches.add_elements(name, change);
         }
-        if !who.addresses.is_empty() && hidden.whole_cost(costs) > budget.nanoseconds() {
-            let all = std::mem::take(&mut who.addresses);
+        if !addresses.is_empty() && hidden.whole_cost(costs) > budget.nanoseconds() {
+            let all = std::mem::take(&mut addresses);
             let size = budget.nanoseconds().max(GROUP * costs.validation());
             for Group { needs, isolations } in groups(self.delta, all, &mut hidden, costs, size) {
                 needs.write(&mut self.batches);
@@ -55,8 +58,8 @@ impl<'d, 'a> Builder<'d, 'a> {
             self.batches.commit();
         }
         self.moves(self.steps.take.iter().filter(|step| step.exists));
-        who.addresses.into_iter().for_each(|one| self.batches.isolate(one));
-        for (set, set_type, element) in who.others.gates {
+        addresses.into_iter().for_each(|one| self.batches.isolate(one));
+        for (set, set_type, element) in std::mem::take(&mut self.who.others.gates) {
             self.batches.push(Op::AddElements(set, set_type, vec![element]));
         }
         self.batches.commit();
@@ -65,7 +68,7 @@ impl<'d, 'a> Builder<'d, 'a> {
     /// Other objects that packets meet, in the order of the phases in `plan`.
     pub fn change(&mut self) {
         let (delta, steps) = (self.delta, self.steps);
-        self.each_removed(&delta.known);
+        self.forget();
         self.bind();
         let order = SetOrder::of(delta);
         self.remove(&order.remove_first);
@@ -82,6 +85,9 @@ impl<'d, 'a> Builder<'d, 'a> {
         }
         self.unbind();
         self.add(&order.add_last);
+        let shut = std::mem::take(&mut self.who.shut);
+        shut.into_iter().for_each(|one| self.batches.isolate(one));
+        self.batches.commit();
         self.each_added(&delta.known);
         self.give();
         self.moves(&steps.settle);
@@ -167,9 +173,37 @@ impl<'d, 'a> Builder<'d, 'a> {
 
     fn give(&mut self) {
         for (name, change) in &self.delta.gates {
-            self.batches.delete_elements(name, change);
+            let gone = self.delta.shut.gone(name, change, false).copied().collect();
+            self.batches.elements(Op::DeleteElements, name, change.set_type, gone);
         }
         self.moves(&self.steps.give);
+        self.batches.commit();
+    }
+
+    /// An address that is shut from then on goes with its gates.
+    fn forget(&mut self) {
+        let delta = self.delta;
+        let mut with_gates: BTreeMap<&Element, Vec<Op>> = BTreeMap::new();
+        for (name, change) in &delta.gates {
+            for element in delta.shut.gone(name, change, true) {
+                let op = Op::DeleteElements((*name).clone(), change.set_type, vec![*element]);
+                with_gates.entry(element).or_default().push(op);
+            }
+        }
+        for (name, change) in &delta.known {
+            let mut others = Vec::new();
+            for &element in &change.removed {
+                match with_gates.get_mut(element) {
+                    Some(ops) => {
+                        let elements = vec![*element];
+                        ops.push(Op::DeleteElements((*name).clone(), change.set_type, elements));
+                    }
+                    None => others.push(*element),
+                }
+            }
+            self.batches.elements(Op::DeleteElements, name, change.set_type, others);
+        }
+        with_gates.into_values().for_each(|ops| self.batches.together(ops));
         self.batches.commit();
     }
 

@@ -9,6 +9,7 @@ use imbl::ordset;
 use super::PlanError;
 use super::references::References;
 use super::role::{Before, Role};
+use super::shut::Shut;
 use crate::{Chain, Element, Family, Field, Name, Rule, Ruleset, Set, SetType, VerdictMap};
 
 /// The differences. "Visible" is what a packet can meet in the old table.
@@ -57,6 +58,8 @@ pub(super) struct Delta<'a> {
     pub bans: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Elements of visible sets without which an address is dropped.
     pub known: BTreeMap<&'a Name, ElementChange<'a>>,
+    /// Addresses that `known` shuts, and whose gates so change at another time.
+    pub shut: Shut<'a>,
     /// Elements of sets that no packet meets.
     pub hidden_sets: BTreeMap<&'a Name, ElementChange<'a>>,
     /// Entries of visible maps.
@@ -117,8 +120,13 @@ impl<'a> Delta<'a> {
                 before.sides.extend(references.sides(name));
                 role = Role::of_allowing(change.set_type, &before.sides);
             }
+            if role == Role::Known {
+                delta.shut.extend(&change, &before.shut_by & &references.shut_by(name));
+            }
             delta.sort(name, change, before, role);
         }
+        let gates = delta.gates.keys().copied();
+        delta.shut.ask(gates.chain(new.maps.keys()), references);
         if !delta.switches.is_empty() {
             delta.fields = new.maps.keys().map(|map| (map, references.fields(map))).collect();
             let askers = delta.allowing.keys().flat_map(|set| references.users(set));
@@ -181,6 +189,7 @@ impl<'a> Delta<'a> {
             guards: BTreeMap::new(),
             bans: BTreeMap::new(),
             known: BTreeMap::new(),
+            shut: Shut::default(),
             hidden_sets: BTreeMap::new(),
             switches: Vec::new(),
             hidden_switches: Vec::new(),

@@ -8,7 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use imbl::OrdMap;
 use imbl::ordmap::DiffItem;
 
-use crate::{Chain, Field, Finish, Name, Rule, Ruleset, TableId, Verdict, VerdictMap};
+use super::shut::shut_by;
+use crate::{
+    AddressTest, Chain, Field, Finish, Match, Name, Rule, Ruleset, TableId, Verdict, VerdictMap,
+};
 
 /// What the rules that look into a set do with a packet.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -225,15 +228,18 @@ impl References {
         sides
     }
 
-    /// The fields by which packets are looked up in a map.
-    pub fn fields(&self, map: &Name) -> BTreeSet<Field> {
-        let chains = self.users(map).filter_map(|chain| self.table.chains.get(chain));
-        let finishes = chains.flat_map(|chain| &chain.rules).map(|rule| &rule.finish);
-        let fields = finishes.filter_map(|finish| match finish {
-            Some(Finish::Dispatch(field, _, by)) if by == map => Some(*field),
-            _ => None,
-        });
-        fields.collect()
+    /// The fields by which packets are looked up in a map, or by which a set of addresses
+    /// leads them to other chains.
+    pub fn fields(&self, name: &Name) -> BTreeSet<Field> {
+        let chains = self.users(name).filter_map(|chain| self.table.chains.get(chain));
+        chains.flat_map(|chain| &chain.rules).flat_map(|rule| fields(rule, name)).collect()
+    }
+
+    /// By which fields packets are dropped whose address is not in a set.
+    pub fn shut_by(&self, set: &Name) -> BTreeSet<Field> {
+        let chains = self.users(set).filter(|chain| self.chain_is_visible(chain));
+        let chains = chains.filter_map(|chain| self.table.chains.get(chain));
+        chains.flat_map(|chain| shut_by(chain, set)).collect()
     }
 
     /// The chains whose rules look into a set or map.
@@ -261,6 +267,19 @@ fn uses(chain: &Chain) -> BTreeMap<&Name, Uses> {
         }
     }
     found
+}
+
+fn fields(rule: &Rule, name: &Name) -> BTreeSet<Field> {
+    let by_map = match &rule.finish {
+        Some(Finish::Dispatch(field, _, by)) if by == name => Some(*field),
+        _ => None,
+    };
+    let leading = rule.target().map(|_| &rule.matches).into_iter().flatten();
+    let by_set = leading.filter_map(|one| match one {
+        Match::Address(field, AddressTest::Set(_, by)) if by == name => Some(*field),
+        _ => None,
+    });
+    by_set.chain(by_map).collect()
 }
 
 fn remove(map: &mut HashMap<Name, BTreeSet<Name>>, key: &Name, value: &Name) {

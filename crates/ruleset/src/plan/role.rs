@@ -7,6 +7,8 @@
 //! role      found means                              elements come              go
 //! pair      the packet passes, whatever else         first                      last
 //! gate      the packet is judged by a policy         with the entries of maps   alike
+//!           (of an address that is dropped while     before it is known         when it is forgotten
+//!           nobody knows it: see `shut`)
 //! permit    the interface may say this               after the gates            before the gates
 //! binding   the same, or further permits are asked   with the permits           before the permits
 //! guard     the interface may only what is bound     after the bindings         before the bindings
@@ -50,8 +52,8 @@ pub(super) enum Role {
     Ban,
     /// Elements allow.
     Allowing,
-    /// Elements let pass what is not known to any policy. A gate that an element has
-    /// comes before it and goes after it, and so do the rules of policies: an address
+    /// Elements let pass what is not known to any policy. A gate of the same address
+    /// comes before and goes not earlier, and so do the rules of policies: an address
     /// is either unknown or judged.
     Known,
 }
@@ -97,17 +99,18 @@ pub(super) struct Before {
     pub uses: Uses,
     /// Of a set that allows.
     pub sides: BTreeSet<Field>,
+    /// Of a set of known addresses.
+    pub shut_by: BTreeSet<Field>,
 }
 
 impl Before {
     pub fn of(name: &Name, set_type: SetType, references: &References) -> Self {
         let uses = references.uses(name);
         let allows = Role::of(set_type, uses) == Role::Allowing;
-        Self {
-            is_visible: references.is_visible(name),
-            uses,
-            sides: if allows { references.sides(name) } else { BTreeSet::new() },
-        }
+        let sides = if allows { references.sides(name) } else { BTreeSet::new() };
+        let is_known = allows && Role::of_allowing(set_type, &sides) == Role::Known;
+        let shut_by = if is_known { references.shut_by(name) } else { BTreeSet::new() };
+        Self { is_visible: references.is_visible(name), uses, sides, shut_by }
     }
 }
 

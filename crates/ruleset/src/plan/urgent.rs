@@ -31,6 +31,8 @@ pub(super) struct Group<'p> {
 #[derive(Debug, Default)]
 pub(super) struct Isolations {
     pub addresses: Vec<Isolation>,
+    /// Those that are shut until they are known (`shut`).
+    pub shut: Vec<Isolation>,
     /// Gates of other elements. The entries that they lead to are there or move
     /// before.
     pub others: Isolation,
@@ -39,16 +41,21 @@ pub(super) struct Isolations {
 impl Isolations {
     /// Joins each address's entries and gates.
     pub fn of(delta: &Delta<'_>, steps: &Steps<'_>) -> Self {
-        let mut found: BTreeMap<IpAddr, Isolation> = BTreeMap::new();
+        let mut found: BTreeMap<(bool, IpAddr), Isolation> = BTreeMap::new();
         for step in steps.take.iter().filter(|step| !step.exists) {
             let entry = (step.map.clone(), step.family, step.address, step.to.clone());
-            found.entry(step.address).or_default().entries.push(entry);
+            let is_shut = delta.shut.is_until_known(step.map, step.address);
+            let key = (is_shut, step.address);
+            found.entry(key).or_default().entries.push(entry);
         }
         let mut others = Isolation::default();
         for (name, change) in &delta.gates {
             for &&element in &change.added {
                 let of = match element {
-                    Element::Address(address) => found.get_mut(&address),
+                    Element::Address(address) if delta.shut.is_until_known(name, address) => {
+                        Some(found.entry((true, address)).or_default())
+                    }
+                    Element::Address(address) => found.get_mut(&(false, address)),
                     Element::Range(_)
                     | Element::AddressPort(..)
                     | Element::AddressPair(..)
@@ -60,7 +67,10 @@ impl Isolations {
                 of.unwrap_or(&mut others).gates.push(gate);
             }
         }
-        Self { addresses: found.into_values().collect(), others }
+        let (shut, open): (BTreeMap<_, _>, _) =
+            found.into_iter().partition(|((is_shut, _), _)| *is_shut);
+        let [shut, addresses] = [shut, open].map(|some| some.into_values().collect());
+        Self { addresses, shut, others }
     }
 }
 

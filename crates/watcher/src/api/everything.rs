@@ -14,16 +14,19 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use tokio::time::timeout;
 
-use super::Found;
-use super::kinds::{NamespaceFields, PolicyJson, Watched};
+use super::kinds::{MultiPolicyJson, NamespaceFields, PolicyJson, V1Beta1, V1Beta2, Watched};
+use super::{Found, optional};
 use crate::convert::PodFields;
 use crate::related::{self, Related};
 
 /// The items of a page.
 const PAGE: u32 = 500;
 
+/// The kind of networks that are not the primary one. A server need not have it.
+const NETWORK: &str = "NetworkAttachmentDefinition";
+
 /// The related kinds, and where an API server has them.
-const PATHS: [(&str, &str, &str); 12] = [
+const PATHS: [(&str, &str, &str); 13] = [
     ("Pod", "/api/v1", "pods"),
     ("Deployment", "/apis/apps/v1", "deployments"),
     ("StatefulSet", "/apis/apps/v1", "statefulsets"),
@@ -36,6 +39,7 @@ const PATHS: [(&str, &str, &str); 12] = [
     ("Ingress", "/apis/networking.k8s.io/v1", "ingresses"),
     ("EndpointSlice", "/apis/discovery.k8s.io/v1", "endpointslices"),
     ("Node", "/api/v1", "nodes"),
+    (NETWORK, "/apis/k8s.cni.cncf.io/v1", "network-attachment-definitions"),
 ];
 
 /// What an API server has.
@@ -49,6 +53,10 @@ pub struct Listed {
     pub notices: Vec<String>,
     /// Whether only one namespace could be read.
     pub only: Option<String>,
+    /// Whether NetworkAttachmentDefinitions could not be read.
+    pub lacks_networks: bool,
+    /// Whether there are MultiNetworkPolicies that could not be read.
+    pub lacks_multi_policies: bool,
 }
 
 /// Why there is no answer.
@@ -144,11 +152,24 @@ pub async fn everything(
             .push("you may not list Namespaces, so their labels are not known".to_owned()),
         Err(error) => return Err(error),
     }
+    match lister.multi_policies().await {
+        Ok(found) => listed.objects.extend(found),
+        Err(error) if error.is_forbidden() => {
+            listed.notices.push("you may not list multi-networkpolicies; they are left out".into());
+            listed.lacks_multi_policies = true;
+        }
+        Err(error) => return Err(error),
+    }
     for (kind, group, resource) in PATHS {
         let items = match lister.items::<related::Fields>(group, resource, None).await {
             Ok(items) => items,
             // An API that is not served, such as that of EndpointSlices.
             Err(error) if error.code() == Some(404) => continue,
+            // A server that lacks the kind says the same to whoever may not list it.
+            Err(error) if error.is_forbidden() && kind == NETWORK => {
+                listed.lacks_networks = true;
+                continue;
+            }
             Err(error) if error.is_forbidden() => {
                 listed.notices.push(format!("you may not list {resource}; they are left out"));
                 continue;
@@ -175,6 +196,22 @@ impl Lister<'_> {
         let (group, resource) = T::PATH.rsplit_once('/').unwrap_or(("", T::PATH));
         let items = self.items::<T>(group, resource, T::FIELDS).await?;
         Ok(items.into_iter().map(Watched::found).collect())
+    }
+
+    /// By the newest version that is served. A server need not have the kind.
+    async fn multi_policies(&self) -> Result<Vec<Found>, ListError> {
+        // Whoever may not list a kind is not told that the server lacks it.
+        if let Ok(None) = optional::served(self.client).await {
+            return Ok(Vec::new());
+        }
+        match self.of_kind::<MultiPolicyJson<V1Beta2>>().await {
+            Err(error) if error.code() == Some(404) => {}
+            answer => return answer,
+        }
+        match self.of_kind::<MultiPolicyJson<V1Beta1>>().await {
+            Err(error) if error.code() == Some(404) => Ok(Vec::new()),
+            answer => answer,
+        }
     }
 
     async fn items<T: DeserializeOwned>(

@@ -1,6 +1,6 @@
 //! Lists and watches a kind that a cluster need not have: MultiNetworkPolicy.
 //!
-//! In: a client. Out: its events, as of other kinds. Never: a conclusion that there are no
+//! In: a client. Out: its events, as of other kinds, or the present objects once. Never: a conclusion that there are no
 //! policies because the kind is not served: what is known stays until a list says so.
 //!
 //! ```text
@@ -23,9 +23,9 @@ use tokio::time::sleep;
 
 use super::backoff::random;
 use super::error::WatchError;
-use super::event::Event;
+use super::event::{Event, Found};
 use super::kinds::{MultiPolicyJson, MultiVersion, V1Beta1, V1Beta2, Watched};
-use super::{Following, requests, watch};
+use super::{Following, of_kind, requests, watch};
 use crate::Kind;
 
 /// The longest wait for an answer.
@@ -49,6 +49,21 @@ pub fn multi_network_policies(
     })
 }
 
+/// The present MultiNetworkPolicies, once; `None` if the server does not serve the kind. As
+/// [`super::list`], it is not for agents.
+///
+/// # Errors
+/// A request failed, or an object cannot be read.
+pub async fn list_multi_network_policies(
+    client: &Client,
+) -> Result<Option<Vec<Found>>, WatchError> {
+    Ok(match served(client).await? {
+        None => None,
+        Some(Served::V1Beta2) => Some(of_kind::<MultiPolicyJson<V1Beta2>>(client).await?),
+        Some(Served::V1Beta1) => Some(of_kind::<MultiPolicyJson<V1Beta1>>(client).await?),
+    })
+}
+
 struct Optional {
     client: Client,
     following: Following,
@@ -67,7 +82,7 @@ enum State {
 
 /// The newest version of the kind that is served.
 #[derive(Clone, Copy)]
-enum Served {
+pub(super) enum Served {
     V1Beta2,
     V1Beta1,
 }
@@ -140,7 +155,7 @@ impl Optional {
     }
 }
 
-async fn served(client: &Client) -> Result<Option<Served>, WatchError> {
+pub(super) async fn served(client: &Client) -> Result<Option<Served>, WatchError> {
     if has::<V1Beta2>(client).await? {
         return Ok(Some(Served::V1Beta2));
     }

@@ -74,7 +74,8 @@ fn unknown(report: &mut Report<'_>, key: &str) {
 
 /// Others' that nftpol reads: a pod's networks and a MultiNetworkPolicy's (Multus), and a
 /// static pod's uid (kubelet).
-const KEPT: [&str; 3] = [super::pod::NETWORK_STATUS, policy::POLICY_FOR, super::pod::MIRROR];
+const KEPT: [&str; 4] =
+    [super::pod::NETWORK_STATUS, crate::related::ASKED, policy::POLICY_FOR, super::pod::MIRROR];
 
 /// Reads annotations and keeps nftpol's and these. Others can be as
 /// long as the object.

@@ -24,6 +24,7 @@ use super::report::Report;
 use crate::Kind;
 use crate::decode::Unreadable;
 use crate::decode::node::{Node, Value};
+use crate::spelling::suggest;
 
 /// How many networks a policy may name. Each peer of its rules is looked for on each of them.
 const MOST: usize = 128;
@@ -59,10 +60,19 @@ fn networks(report: &mut Report<'_>, metadata: &ObjectMeta) -> PolicyFor {
     let field = format!("metadata.annotations[{POLICY_FOR}]");
     let written = metadata.annotations.as_ref().and_then(|all| all.get(POLICY_FOR));
     let Some(written) = written.filter(|text| !text.trim().is_empty()) else {
+        let mut keys = metadata.annotations.iter().flatten().map(|(key, _)| key.as_str());
+        let meant = keys.find(|key| suggest(key, [POLICY_FOR]).is_some());
+        let what = match (written, meant) {
+            (Some(_), _) => "is empty".to_owned(),
+            (None, Some(key)) => format!("is missing (there is {key})"),
+            (None, None) => "is missing".to_owned(),
+        };
         report.warning(
             field,
-            "is missing, so the policy holds on no network; write the names of its \
-             NetworkAttachmentDefinitions, as `macvlan-1, storage/macvlan-2`",
+            format!(
+                "{what}, so the policy holds on no network; write the names of its \
+                 NetworkAttachmentDefinitions, as `macvlan-1, storage/macvlan-2`"
+            ),
         );
         return PolicyFor::Networks([].into());
     };

@@ -19,7 +19,7 @@ use k8s_openapi::api::networking::v1::{
     NetworkPolicy as ApiNetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule,
     NetworkPolicyPeer, NetworkPolicyPort, NetworkPolicySpec,
 };
-use policy::{Audit, Diagnostic, Direction, NetworkPolicy, Peers, Ports, Rule};
+use policy::{Audit, Diagnostic, Direction, NetworkPolicy, POLICY_FOR, Peers, Ports, Rule};
 
 use super::report::Report;
 use super::{audit, names, peer, port, selector};
@@ -60,6 +60,14 @@ pub(crate) fn convert(
 ) -> (NetworkPolicy, Vec<Diagnostic>) {
     let mut report = Report::new(Kind::NetworkPolicy, &object.metadata, unreadable);
     let policy = policy(&mut report, object);
+    let annotations = object.metadata.annotations.as_ref();
+    if annotations.is_some_and(|all| all.contains_key(POLICY_FOR)) {
+        report.warning(
+            format!("metadata.annotations[{POLICY_FOR}]"),
+            "has no effect on a NetworkPolicy, which is about the primary network; for other \
+             networks write kind: MultiNetworkPolicy (k8s.cni.cncf.io/v1beta2)",
+        );
+    }
     (policy, report.finish())
 }
 

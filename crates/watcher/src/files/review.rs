@@ -52,7 +52,10 @@ pub(super) fn review(found: Vec<ReadObject>, pods: Pods, findings: &mut Findings
     }
     drop(places);
     shared_addresses(&objects, findings);
-    unknown_networks(&objects, findings);
+    // Whoever reads more knows of more networks.
+    if pods == Pods::NeedAddresses {
+        unknown_networks(&objects, findings);
+    }
     let mut objects: Vec<Object> = objects.iter().map(|one| one.object.clone()).collect();
     objects.extend(missing_namespaces(&objects));
     objects

@@ -41,7 +41,7 @@ pub struct Written {
     pub key: ObjectKey,
     /// Where its name is.
     pub location: Location,
-    /// The fields of a NetworkPolicy; none for other kinds.
+    /// The fields of a NetworkPolicy or MultiNetworkPolicy; none for other kinds.
     pub fields: Vec<Field>,
 }
 
@@ -112,7 +112,7 @@ impl Kept {
     /// Keeps a policy, pod or namespace.
     pub(super) fn object(&mut self, kind: &str, key: &ObjectKey, node: &Node, place: Origin<'_>) {
         let mut fields = Vec::new();
-        if kind == "NetworkPolicy" {
+        if matches!(kind, "NetworkPolicy" | "MultiNetworkPolicy") {
             field(node, None, String::new(), place, &mut fields);
         }
         let location = place.location(node.locate("metadata.name"));

@@ -4,7 +4,7 @@
 //! Out: small values. A part that cannot be read is left out.
 //! Never: fields that nothing here asks for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -14,13 +14,13 @@ use serde::Deserialize;
 
 use super::{
     Endpoints, Ingress, Node, PodDetails, Related, Service, ServicePort, TargetPort, Workload,
-    WorkloadTemplate,
+    WorkloadTemplate, networks,
 };
 use crate::convert::{self, PodFields, SpecFields};
 use crate::decode::Unreadable;
 
 /// The kinds, each with its API group.
-pub(crate) const NAMES: [(&str, &str); 13] = [
+pub(crate) const NAMES: [(&str, &str); 14] = [
     ("Pod", ""),
     ("Deployment", "apps"),
     ("StatefulSet", "apps"),
@@ -34,6 +34,7 @@ pub(crate) const NAMES: [(&str, &str); 13] = [
     ("Endpoints", ""),
     ("EndpointSlice", "discovery.k8s.io"),
     ("Node", ""),
+    ("NetworkAttachmentDefinition", "k8s.cni.cncf.io"),
 ];
 
 /// The fields of all of these kinds. No field name means two things.
@@ -56,6 +57,8 @@ pub(crate) struct MetadataFields {
     pub generate_name: Option<String>,
     pub namespace: Option<String>,
     pub labels: Option<BTreeMap<String, String>>,
+    #[serde(deserialize_with = "convert::own_annotations")]
+    pub annotations: Option<BTreeMap<String, String>>,
     pub owner_references: Option<Vec<OwnerFields>>,
 }
 
@@ -215,7 +218,9 @@ pub(crate) fn convert(kind: &str, object: Fields, namespace: &str) -> Option<Rel
                 ..SpecFields::default()
             };
             let owner = controller(&metadata, namespace);
-            Some(Related::Pod(PodDetails { key, owner, listens: listens(Some(&spec)) }))
+            let networks = networks_of(metadata.annotations.as_ref(), namespace);
+            let listens = listens(Some(&spec));
+            Some(Related::Pod(PodDetails { key, owner, listens, networks }))
         }
         "Service" => Some(Related::Service(key, service(spec, status))),
         "Ingress" => Some(Related::Ingress(key, ingress(spec))),
@@ -245,8 +250,17 @@ pub(crate) fn convert(kind: &str, object: Fields, namespace: &str) -> Option<Rel
             let pod_cidrs = cidrs.iter().filter_map(|one| policy::cidr::parse(one).ok()).collect();
             Some(Related::Node(Node { name, addresses, pod_cidrs }))
         }
+        "NetworkAttachmentDefinition" => Some(Related::Network(key)),
         _ => workload(kind, key, &metadata, spec),
     }
+}
+
+fn networks_of(
+    annotations: Option<&BTreeMap<String, String>>,
+    namespace: &str,
+) -> BTreeSet<ObjectKey> {
+    let text = annotations.and_then(|all| all.get(networks::ASKED));
+    text.map(|text| networks::asked(text, namespace)).unwrap_or_default()
 }
 
 fn workload(kind: &str, key: ObjectKey, metadata: &MetadataFields, spec: Spec) -> Option<Related> {
@@ -260,6 +274,7 @@ fn workload(kind: &str, key: ObjectKey, metadata: &MetadataFields, spec: Spec) -
     };
     let mut template = template?;
     let meta = &mut template.metadata;
+    let networks = networks_of(meta.annotations.as_ref(), &key.namespace);
     *meta = ObjectMeta {
         name: Some(key.name.clone()),
         namespace: Some(key.namespace.clone()),
@@ -273,7 +288,7 @@ fn workload(kind: &str, key: ObjectKey, metadata: &MetadataFields, spec: Spec) -
     let replicas = count.and_then(|count| u32::try_from(count).ok());
     let labels = metadata.labels.clone().unwrap_or_default().into_iter().collect();
     let workload = Workload { kind: kind.to_owned(), key, replicas };
-    let template = WorkloadTemplate { workload, pod, listens, owner, labels };
+    let template = WorkloadTemplate { workload, pod, listens, networks, owner, labels };
     Some(Related::Workload(Box::new(template)))
 }
 

@@ -4,9 +4,8 @@
 
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::PoisonError;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use policy::Labels;
 use samples::testbed_spec::{
     Between, Network, PodSpec, TestbedSpec, pod_address, pod_prefix, underlay_address,
@@ -14,7 +13,7 @@ use samples::testbed_spec::{
 
 use super::overlay;
 use super::tunnel::Tunnel;
-use super::{Endpoint, Role, TURN, Testbed};
+use super::{Endpoint, MOST_ENDPOINTS, Role, Testbed, Turn};
 use crate::net::{Namespace, veth};
 
 /// The gateway of routed pods, as in Calico. No interface has this address, and
@@ -35,9 +34,10 @@ const ROUTER: u8 = 253;
 
 type Make<'a> = &'a dyn Fn(&str) -> Result<Namespace>;
 
-pub(super) fn build(spec: TestbedSpec, make: Make<'_>) -> Result<Testbed> {
-    // A test that failed while it held the lock has still dropped its cluster.
-    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+pub(super) fn build(spec: TestbedSpec, turn: Turn, make: Make<'_>) -> Result<Testbed> {
+    // With the outsider.
+    let endpoints = spec.pods.len() + spec.nodes.len() + 1;
+    ensure!(!turn.is_beside() || endpoints <= MOST_ENDPOINTS, "{endpoints} endpoints");
     let switch = make("switch")?;
     // The switch forwards frames between nodes. Its firewall must not see them.
     switch.sysctl("bridge.bridge-nf-call-iptables", "0")?;

@@ -104,7 +104,7 @@ impl<'w> Node<'w> {
 }
 
 fn demo(prefix: &str) -> Result<World> {
-    World::new(fixtures::demo(NODE), prefix)
+    World::beside(fixtures::demo(NODE), prefix)
 }
 
 /// Of all namespaces and both directions.

@@ -65,7 +65,7 @@ fn until(what: &str, mut holds: impl FnMut() -> Result<bool>) -> Result<Duration
 fn an_address_stays_with_its_interface_whatever_happens() -> Result<()> {
     let pods = ["web", "db", "late"];
     let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &pods, Families::V4);
-    let node = Node { world: World::new(spec, "ab")? };
+    let node = Node { world: World::beside(spec, "ab")? };
     let agent = node.agent()?;
     let before = node.bound()?;
     for pod in pods {

@@ -34,7 +34,7 @@ fn greedy() -> Value {
 
 #[test]
 fn a_greedy_policy_is_set_aside_and_said() -> Result<()> {
-    let world = World::new(cluster(&["node-1", "node-2"], Network::Routed), "bu")?;
+    let world = World::beside(cluster(&["node-1", "node-2"], Network::Routed), "bu")?;
     world.server.store_policy(&greedy())?;
     let mut agent = world.agent("node-1", &["--namespace-budget", "50,50,50"])?;
     let words = "finds no room in the budget of namespace dev (50 sets, 50 rules and 50 elements)";

@@ -26,7 +26,7 @@ spec: {nodeName: node-2, containers: [{name: nftpol, image: nftpol}]}
 
 fn world(prefix: &str) -> Result<World> {
     let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &["web", "db"], Families::Both);
-    World::new(spec, prefix)
+    World::beside(spec, prefix)
 }
 
 fn unpacked(archive: &Path) -> Result<Vec<(String, String)>> {

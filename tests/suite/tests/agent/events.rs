@@ -102,7 +102,7 @@ fn created(proxy: &Proxy) -> usize {
 #[test]
 fn an_event_for_each_unusable_policy_and_no_more() -> Result<()> {
     let nodes = ["node-1", "node-2", "node-3"];
-    let world = World::new(cluster(&nodes, Network::Routed), "ev")?;
+    let world = World::beside(cluster(&nodes, Network::Routed), "ev")?;
     store_unusable(&world, "10.244.1.2")?;
     let mut first = world.agent("node-1", &[])?;
     let event = told(&world, "node-1", "did you mean 10.244.1.2/32?", &first)?;

@@ -89,7 +89,7 @@ fn kept(agent: &Daemon<'_>, reason: &str) -> Result<f64> {
 fn a_pod_deleted_by_force_stays_isolated_until_its_interface_is_gone() -> Result<()> {
     let pods = ["web", "db", "far"];
     let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &pods, Families::Both);
-    let world = World::new(spec, "ak")?;
+    let world = World::beside(spec, "ak")?;
     let scene = Scene::new(&world)?;
     let agent = scene.agent()?;
     soon(&world, &scene.scenario)?;
@@ -141,7 +141,7 @@ fn a_pod_deleted_by_force_stays_isolated_until_its_interface_is_gone() -> Result
 fn an_address_that_goes_from_the_status_of_a_pod_stays_isolated() -> Result<()> {
     let pods = ["web", "db", "far"];
     let spec = fixtures::dev_pods(Network::Routed, &[NODE], &pods, Families::V4);
-    let world = World::new(spec, "au")?;
+    let world = World::beside(spec, "au")?;
     let scene = Scene::new(&world)?;
     let agent = scene.agent()?;
     soon(&world, &scene.scenario)?;
@@ -165,7 +165,7 @@ fn an_address_that_goes_from_the_status_of_a_pod_stays_isolated() -> Result<()> 
 fn the_next_pod_of_the_same_name_does_not_speak_for_the_former_one() -> Result<()> {
     let pods = ["web", "db", "far"];
     let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &pods, Families::V4);
-    let world = World::new(spec, "az")?;
+    let world = World::beside(spec, "az")?;
     let scene = Scene::new(&world)?;
     let agent = scene.agent()?;
     soon(&world, &scene.scenario)?;
@@ -194,7 +194,7 @@ fn the_next_pod_of_the_same_name_does_not_speak_for_the_former_one() -> Result<(
 fn the_policies_of_a_namespace_that_ends_hold_while_its_pods_run() -> Result<()> {
     let pods = ["web", "db", "far"];
     let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &pods, Families::V4);
-    let world = World::new(spec, "ax")?;
+    let world = World::beside(spec, "ax")?;
     let scene = Scene::new(&world)?;
     let agent = scene.agent()?;
     soon(&world, &scene.scenario)?;
@@ -223,7 +223,7 @@ fn the_policies_of_a_namespace_that_ends_hold_while_its_pods_run() -> Result<()>
 fn a_pod_object_of_another_node_lifts_no_isolation_and_is_named() -> Result<()> {
     let pods = ["web", "db", "far"];
     let spec = fixtures::dev_pods(Network::Bridge, &[NODE], &pods, Families::V4);
-    let world = World::new(spec, "aw")?;
+    let world = World::beside(spec, "aw")?;
     let scene = Scene::new(&world)?;
     let agent = scene.agent()?;
     soon(&world, &scene.scenario)?;

@@ -15,7 +15,7 @@ use kubebed::world::{PATIENCE, World};
 use netbed::net::Namespace;
 use netbed::program;
 use samples::fixtures;
-use samples::testbed_spec::{Families, Network};
+use samples::testbed_spec::{Families, Network, TestbedSpec};
 use serde_json::{Value, json};
 
 /// From the packet to the line on standard output of `nftpol monitor`.
@@ -28,10 +28,18 @@ struct Node {
 }
 
 impl Node {
-    fn new(prefix: &str) -> Result<Self> {
+    /// With the whole machine for itself.
+    fn alone(prefix: &str) -> Result<Self> {
+        Ok(Self { world: World::new(Self::spec(), prefix)? })
+    }
+
+    fn beside(prefix: &str) -> Result<Self> {
+        Ok(Self { world: World::beside(Self::spec(), prefix)? })
+    }
+
+    fn spec() -> TestbedSpec {
         let pods = ["web", "db"];
-        let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &pods, Families::Both);
-        Ok(Self { world: World::new(spec, prefix)? })
+        fixtures::dev_pods(Network::Bridge, &["node-1"], &pods, Families::Both)
     }
 
     fn namespace(&self) -> Result<&Namespace> {
@@ -122,7 +130,7 @@ fn answer(node: &Node, question: &str) -> Result<Value> {
 
 #[test]
 fn a_denied_connection_is_shown_with_names_and_policy() -> Result<()> {
-    let node = Node::new("mo")?;
+    let node = Node::alone("mo")?;
     let agent = node.isolating()?;
     let monitor = Monitor::start(&node, &[])?;
     // Until it listens, which nothing tells.
@@ -195,7 +203,7 @@ fn the_kernel_is_asked_beside_the_objects(node: &Node) -> Result<()> {
 
 #[test]
 fn the_counter_has_what_the_limit_leaves_out() -> Result<()> {
-    let node = Node::new("mc")?;
+    let node = Node::alone("mc")?;
     let agent = node.isolating()?;
     let name = "nftpol_denied_packets_total{direction=\"ingress\",namespace=\"dev\"}";
     let (_, page) = agent.get("/metrics")?;
@@ -246,7 +254,7 @@ fn the_counter_has_what_the_limit_leaves_out() -> Result<()> {
 
 #[test]
 fn what_a_pod_writes_is_shown_as_text_only() -> Result<()> {
-    let node = Node::new("mh")?;
+    let node = Node::beside("mh")?;
     let agent = node.isolating()?;
     // Another rule of the node logs to the same group, with a prefix of its own.
     let rules = "table inet others {\nchain c {\ntype filter hook forward priority -10\n\
@@ -267,7 +275,7 @@ fn what_a_pod_writes_is_shown_as_text_only() -> Result<()> {
 
 #[test]
 fn only_root_is_answered_and_a_reader_that_does_not_read_is_dropped() -> Result<()> {
-    let node = Node::new("mr")?;
+    let node = Node::alone("mr")?;
     let mut agent = node.isolating()?;
     let namespace = node.namespace()?;
     // nobody, of the same network namespace.
@@ -312,7 +320,7 @@ fn only_root_is_answered_and_a_reader_that_does_not_read_is_dropped() -> Result<
 
 #[test]
 fn a_group_that_others_read_is_named_and_the_node_stays_ready() -> Result<()> {
-    let node = Node::new("mg")?;
+    let node = Node::beside("mg")?;
     let first = node.namespace()?.run(|| nft::DropLog::open(9478))??;
     let mut agent = node.isolating()?;
     let named = "[!] log: read NFLOG group 9478: another program reads it";
@@ -333,7 +341,7 @@ fn a_group_that_others_read_is_named_and_the_node_stays_ready() -> Result<()> {
 
 #[test]
 fn status_tells_whether_a_policy_is_in_force() -> Result<()> {
-    let node = Node::new("ms")?;
+    let node = Node::beside("ms")?;
     let (code, _, errors) = node.nftpol(&["status", "--local"])?;
     ensure!(code == 2 && errors.contains("no agent answers"), "{code}: {errors}");
     let agent = node.isolating()?;
@@ -354,7 +362,7 @@ fn status_tells_whether_a_policy_is_in_force() -> Result<()> {
 /// for.
 #[test]
 fn metrics_have_two_formats() -> Result<()> {
-    let node = Node::new("mf")?;
+    let node = Node::beside("mf")?;
     let agent = node.isolating()?;
     let page = |accept: &str| -> Result<String> {
         node.namespace()?.run(|| -> Result<String> {
@@ -400,7 +408,7 @@ fn metrics_have_two_formats() -> Result<()> {
 
 #[test]
 fn the_log_can_be_json_and_names_denied_packets() -> Result<()> {
-    let node = Node::new("ml")?;
+    let node = Node::beside("ml")?;
     node.world.server.apply(&fixtures::isolated("db", "Ingress"))?;
     let options = ["--log-format=json", "--log-level=info", "--log-denied"];
     let mut agent = node.world.agent("node-1", &options)?;

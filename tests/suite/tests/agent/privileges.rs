@@ -31,7 +31,7 @@ const NET_ADMIN: u64 = 1 << 12;
 #[test]
 fn the_agent_works_with_the_privileges_of_the_daemonset() -> Result<()> {
     let spec = fixtures::dev_pods(Network::Bridge, &["node-1"], &["web", "db"], Families::Both);
-    let world = World::new(spec, "pv")?;
+    let world = World::beside(spec, "pv")?;
     let scenario = Scenario::new(&world.cluster, &KNOCKS)?;
     let node = &world.cluster.endpoint("node-1")?.namespace;
     let runtime = Runtime::start(node)?;

@@ -53,7 +53,7 @@ impl Right {
 
 #[test]
 fn the_rights_suffice_and_each_is_needed() -> Result<()> {
-    let world = World::new(cluster(&["node-1", "node-2"], Network::Routed), "rt")?;
+    let world = World::beside(cluster(&["node-1", "node-2"], Network::Routed), "rt")?;
     let role = role(&world)?;
     let rights = rights(&role);
     nothing_else(&world, &rights).context("nothing but the role")?;

@@ -28,7 +28,7 @@ const NOTICED: Duration = Duration::from_secs(100);
 
 #[test]
 fn a_connection_that_died_in_silence_is_noticed() -> Result<()> {
-    let world = World::new(victim_and("web", Network::Routed), "si")?;
+    let world = World::beside(victim_and("web", Network::Routed), "si")?;
     let scenario = Scenario::new(&world.cluster, &[Knock::Tcp(80)])?;
     let node = &world.cluster.endpoint("node-1")?.namespace;
     let server = world.server.address();

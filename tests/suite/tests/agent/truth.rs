@@ -47,7 +47,7 @@ fn filler(number: usize) -> NetworkPolicy {
 
 #[test]
 fn a_database_that_is_restored_or_wiped() -> Result<()> {
-    let mut outpost = Outpost::new()?;
+    let mut outpost = Outpost::beside()?;
     let mut table = outpost.table()?;
     let admin = outpost.server.admin_kubeconfig();
     outpost.server.save()?;
@@ -99,7 +99,7 @@ fn a_database_that_is_restored_or_wiped() -> Result<()> {
 
 #[test]
 fn lists_that_are_empty_or_have_no_end() -> Result<()> {
-    let outpost = Outpost::new()?;
+    let outpost = Outpost::beside()?;
     let mut table = outpost.table()?;
     let proxy = outpost.proxy()?;
     let server = outpost.range.destination(SERVER);
@@ -145,7 +145,7 @@ fn lists_that_are_empty_or_have_no_end() -> Result<()> {
 
 #[test]
 fn a_token_that_is_renewed_and_one_that_is_refused() -> Result<()> {
-    let mut outpost = Outpost::new()?;
+    let mut outpost = Outpost::beside()?;
     let mut table = outpost.table()?;
     let folder = outpost.server.service_account_folder("kube-system", "nftpol")?;
     let token = folder.join("token");
@@ -184,7 +184,7 @@ fn with_token_file(kubeconfig: &Path, token: &Path) -> Result<std::path::PathBuf
 /// disk, as kubelet does with its own.
 #[test]
 fn a_certificate_that_is_replaced() -> Result<()> {
-    let outpost = Outpost::new()?;
+    let outpost = Outpost::beside()?;
     let kubeconfig = outpost.server.user_kubeconfig("stranger", None)?;
     let mut agent = Daemon::start(outpost.range.node(), &kubeconfig, NODE, &[])?;
     agent.unready_within(PATIENCE, "[-] api: since ")?;
@@ -206,7 +206,7 @@ fn a_certificate_that_is_replaced() -> Result<()> {
 
 #[test]
 fn a_server_that_is_away_is_said_without_noise() -> Result<()> {
-    let mut outpost = Outpost::new()?;
+    let mut outpost = Outpost::beside()?;
     let kubeconfig = outpost.kubeconfig().to_owned();
     let mut agent = Daemon::start(outpost.range.node(), &kubeconfig, NODE, &[])?;
     agent.ready_within(PATIENCE)?;
@@ -227,12 +227,15 @@ fn a_server_that_is_away_is_said_without_noise() -> Result<()> {
     agent.ready_within(PATIENCE)?;
     ensure!(agent.log().contains("the API server answers again"), "{}", agent.log());
     ensure!(agent.metric("nftpol_api_connected")? == 1.0, "{:?}", agent.get("/metrics")?);
-    requests_that_never_end(&outpost, &agent)?;
     agent.stop().map(drop)
 }
 
 /// Connections that ask for nothing keep no probe out.
-fn requests_that_never_end(outpost: &Outpost, agent: &Daemon<'_>) -> Result<()> {
+#[test]
+fn requests_that_never_end() -> Result<()> {
+    let outpost = Outpost::new()?;
+    let mut agent = Daemon::start(outpost.range.node(), outpost.kubeconfig(), NODE, &[])?;
+    agent.ready_within(PATIENCE)?;
     let address: SocketAddr = HEALTH.parse()?;
     let half = || -> Result<TcpStream> {
         let mut stream = TcpStream::connect(address)?;
@@ -253,5 +256,5 @@ fn requests_that_never_end(outpost: &Outpost, agent: &Daemon<'_>) -> Result<()> 
             _ => {}
         }
     }
-    Ok(())
+    agent.stop().map(drop)
 }

@@ -36,7 +36,7 @@ struct Scene {
 impl Scene {
     fn new(network: Network, prefix: &str) -> Result<Self> {
         let spec = fixtures::dev_pods(network, &[NODE], &PODS, Families::Both);
-        let world = World::new(spec, prefix)?;
+        let world = World::beside(spec, prefix)?;
         let late = world.cluster.spec().pods().into_iter().find(|pod| pod.key.name == "late");
         let scene = Self { late: late.context("a pod late")?, world };
         scene.forget()?;

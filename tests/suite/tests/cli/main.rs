@@ -11,6 +11,7 @@ mod busy;
 mod cleanup;
 mod diff;
 mod explain;
+mod further;
 mod input;
 mod inside;
 mod other_enforcers;

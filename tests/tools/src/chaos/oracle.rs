@@ -3,9 +3,9 @@
 //!
 //! What the agent keeps of objects that are gone is an input of the specification
 //! ([`policy::Snapshot::kept`]). The kernel's tables tell of which addresses: they are
-//! isolated, and no local pod reports them. Whose they were is one of the pods that once
-//! reported the address, or nobody knows: that chain tells which. The proof then is of the
-//! whole.
+//! isolated or in audit, and no local pod reports them. Whose they were is one of the pods
+//! that once reported the address, or nobody knows: the chains tell which. The proof then is
+//! of the whole.
 //! Never: the agent's word.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use agent::local_pods::LocalPods;
 use agent::node_network::Given;
 use agent::pipeline::{InForce, Pipeline};
 use anyhow::{Context, Result, ensure};
-use compiler::{Engine, Options, scaffold};
+use compiler::{Engine, Layout, Options, scaffold};
 use netbed::net::Namespace;
 use nft::Kernel;
 use policy::{Direction, Kept, KeptFor, NodeNetwork, ObjectKey, Pod, Snapshot};
@@ -33,7 +33,7 @@ const TRIED: usize = 40;
 pub struct Proved {
     /// Isolated addresses.
     pub addresses: usize,
-    /// Addresses that are kept.
+    /// Addresses that are kept, isolated or in audit.
     pub kept: usize,
 }
 
@@ -44,8 +44,9 @@ pub struct Oracle {
     versions: BTreeMap<IpAddr, Vec<Arc<Pod>>>,
 }
 
-/// The chains to which the tables send an address, if it is isolated: egress, ingress.
-type Chains = [Option<Name>; 2];
+/// The chains to which the tables send an address, if it is isolated or in audit: by the
+/// maps of [`maps`].
+type Chains = [Option<Name>; 4];
 
 impl Oracle {
     /// Of a node.
@@ -89,8 +90,9 @@ impl Oracle {
         let inet = inet?.context("there is no table inet nftpol")?;
         ensure!(inet.foreign.is_empty(), "in the table: {:?}", inet.foreign);
         let bridge = bridge?.map(|bridge| bridge.ruleset);
-        let left: BTreeSet<IpAddr> =
-            isolated.into_iter().filter(|address| !reported.contains_key(address)).collect();
+        let mut left = isolated;
+        left.extend(audited(&inet.ruleset));
+        left.retain(|address| !reported.contains_key(address));
         let mut snapshot = objects.clone();
         let kept = self.kept(objects, &inet.ruleset, (&left, &network), &options)?;
         snapshot.kept = kept.into_iter().collect();
@@ -175,7 +177,7 @@ impl Oracle {
         if let Some(address) = unknown {
             let versions = self.versions.get(address);
             anyhow::bail!(
-                "{address} is isolated ({:?}), and no pod of this node reports it or did so with \
+                "{address} is isolated or in audit ({:?}), and no pod of this node reports it or did so with \
                  these policies: {:?}",
                 chains(inet, *address),
                 versions
@@ -214,10 +216,25 @@ fn pods_of(snapshot: &Snapshot) -> Vec<Arc<Pod>> {
     all.into_values().map(Arc::new).collect()
 }
 
+/// The addresses that are in audit in a direction.
+fn audited(inet: &Ruleset) -> impl Iterator<Item = IpAddr> {
+    let sides = Layout::sides().map(|(one, family)| scaffold::audit::dispatch(one, family));
+    let maps = sides.filter_map(|name| inet.maps.get(&name));
+    maps.flat_map(|map| map.entries.keys().copied())
+}
+
 fn chains(inet: &Ruleset, address: IpAddr) -> Chains {
-    let family = if address.is_ipv4() { Family::V4 } else { Family::V6 };
-    [Direction::Egress, Direction::Ingress].map(|direction| {
-        let map = inet.maps.get(&scaffold::dispatch(direction, family))?;
-        map.entries.get(&address).cloned()
-    })
+    let chain = |map: Name| inet.maps.get(&map)?.entries.get(&address).cloned();
+    maps(Family::of(address)).map(chain)
+}
+
+/// Enforced policies of egress and ingress, then those in audit.
+fn maps(family: Family) -> [Name; 4] {
+    let [egress, ingress] = Direction::BOTH;
+    [
+        scaffold::dispatch(egress, family),
+        scaffold::dispatch(ingress, family),
+        scaffold::audit::dispatch(egress, family),
+        scaffold::audit::dispatch(ingress, family),
+    ]
 }

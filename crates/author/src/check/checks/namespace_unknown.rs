@@ -36,7 +36,9 @@ pub fn check(context: &Context<'_>) -> Vec<Finding> {
 fn known<'a>(context: &Context<'a>) -> BTreeSet<&'a str> {
     let names = context.cluster.snapshot.namespaces.keys().map(String::as_str);
     let written = names.filter(|name| context.knows_namespace(name));
-    written.chain(context.pods().map(|pod| &*pod.key.namespace)).collect()
+    // Pods that are not on a further network have namespaces, too.
+    let of_all_pods = context.cluster.listens.keys().map(|pod| &*pod.namespace);
+    written.chain(context.pods().map(|pod| &*pod.key.namespace)).chain(of_all_pods).collect()
 }
 
 fn selectors(context: &Context<'_>, known: &BTreeSet<&str>) -> Vec<Finding> {

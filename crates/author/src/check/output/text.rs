@@ -138,7 +138,8 @@ pub fn summary(cluster: &Cluster, findings: &[Finding]) -> String {
         }
     }
     let found = if parts.is_empty() { "nothing to say".to_owned() } else { parts.join(", ") };
-    let policies = match cluster.snapshot.policies.len() {
+    let snapshot = &cluster.snapshot;
+    let policies = match snapshot.policies.len() + snapshot.multi_policies.len() {
         1 => "1 policy".to_owned(),
         more => format!("{more} policies"),
     };

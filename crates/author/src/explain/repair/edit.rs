@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use policy::secondary::NETWORK;
 use policy::spec::ProtocolPort;
 use policy::{
     Direction, IpBlock, Labels, METADATA_NAME_LABEL, NetworkPolicy, ObjectKey, Operator, Peer,
@@ -163,7 +164,10 @@ pub fn peer_of(pod: &Pod, namespace: &str) -> Peer {
     let telling = TELLING.iter().find_map(|key| Some((*key, pod.labels.get(key)?)));
     let requirements: Vec<Requirement> = match telling {
         Some((key, value)) => vec![Requirement::equals(key, value)],
-        None => pod.labels.iter().map(|(key, value)| Requirement::equals(key, value)).collect(),
+        None => {
+            let own = pod.labels.iter().filter(|(key, _)| *key != NETWORK);
+            own.map(|(key, value)| Requirement::equals(key, value)).collect()
+        }
     };
     let elsewhere = pod.key.namespace != namespace;
     let namespaces = elsewhere
@@ -189,7 +193,9 @@ pub fn respelt(peer: &PodPeer, pod: &Labels, namespace: &Labels) -> Option<PodPe
             let (Operator::In(values), Some(there)) = (&one.operator, labels.get(&one.key)) else {
                 return one.clone();
             };
-            match values.iter().any(|value| is_near(value, there)) && !one.matches(labels) {
+            let is_label = one.key != NETWORK;
+            let is_near = values.iter().any(|value| is_near(value, there));
+            match is_label && is_near && !one.matches(labels) {
                 true => Requirement::equals(&one.key, there),
                 false => one.clone(),
             }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use policy::secondary::as_written;
 use policy::{Peer, Peers, PortNumbers, Ports, Rule, Selector};
 
 use crate::matrix::names;
@@ -50,7 +51,7 @@ pub fn peers_text(rule: &Rule) -> String {
                     true => all.to_owned(),
                     false => one.to_string(),
                 };
-                _ = write!(text, "pods {}", selector(&pods.pods, "(all)"));
+                _ = write!(text, "pods {}", selector(&as_written(&pods.pods), "(all)"));
                 if let Some(namespaces) = &pods.namespaces {
                     _ = write!(text, " in namespaces {}", selector(namespaces, "(all)"));
                 }

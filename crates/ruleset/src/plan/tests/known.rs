@@ -60,8 +60,7 @@ fn an_address_is_isolated_before_it_is_known_and_until_it_is_not() {
         &isolated,
         &unknown,
         &[
-            "delete element known { 10.0.0.2 }",
-            "delete element gate { 10.0.0.2 }",
+            "delete element gate { 10.0.0.2 }; delete element known { 10.0.0.2 }",
             "delete element map { 10.0.0.2 }",
         ],
     );
@@ -78,6 +77,52 @@ fn an_address_is_forgotten_before_another_one_is_known() {
         &after,
         &["delete element known { 10.0.0.5 }", "add element known { 10.0.0.6 }"],
     );
+}
+
+const WITH_PEER: &[(&str, &[&str])] = &[("x", &["10.0.0.8", "10.0.0.9"])];
+
+/// Its policies accept without asking whether it is known, and so would accept a peer that
+/// goes.
+#[test]
+fn an_unknown_address_is_isolated_once_the_peers_are_gone() {
+    let unknown = with_known(&Table { sets: WITH_PEER, ..WITHOUT }, &["10.0.0.1"]);
+    let isolated = with_known(&WITH, &["10.0.0.1", "10.0.0.2"]);
+    check(
+        &unknown,
+        &isolated,
+        &[
+            "delete element x { 10.0.0.9 }",
+            "add element map { 10.0.0.2 : goto i.a }; add element gate { 10.0.0.2 }",
+            "add element known { 10.0.0.2 }",
+        ],
+    );
+}
+
+/// The same, the other way round.
+#[test]
+fn a_forgotten_address_has_no_gate_any_more_when_peers_come() {
+    let isolated = with_known(&WITH, &["10.0.0.1", "10.0.0.2"]);
+    let unknown = with_known(&Table { sets: WITH_PEER, ..WITHOUT }, &["10.0.0.1"]);
+    check(
+        &isolated,
+        &unknown,
+        &[
+            "delete element gate { 10.0.0.2 }; delete element known { 10.0.0.2 }",
+            "add element x { 10.0.0.9 }",
+            "delete element map { 10.0.0.2 }",
+        ],
+    );
+}
+
+/// Nothing shuts it before.
+#[test]
+fn an_address_that_was_free_is_isolated_first_although_peers_go() {
+    let free = Table { sets: WITH_PEER, ..WITHOUT }.ruleset();
+    let isolated = with_known(&WITH, &["10.0.0.1", "10.0.0.2"]);
+    let seen = batches(&free, &isolated);
+    let place = |what: &str| seen.iter().position(|batch| batch.contains(what)).unwrap();
+    assert!(place("gate { 10.0.0.2 }") < place("delete element x { 10.0.0.9 }"), "{seen:#?}");
+    assert!(place("gate { 10.0.0.2 }") < place("flush chain forward"), "{seen:#?}");
 }
 
 /// What policies take goes before what becomes known, and what they give comes after what

@@ -39,7 +39,7 @@ pub enum Lie {
     Twice,
     /// After each line, the one before it comes again.
     Again,
-    /// Each line comes after the one that follows it.
+    /// Each line comes after the one that follows it; the end of a streamed list stays its end.
     Swapped,
     /// Of each watch only bookmarks come.
     NoEvents,

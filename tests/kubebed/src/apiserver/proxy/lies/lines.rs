@@ -75,6 +75,10 @@ impl Teller {
                     });
                 }
                 Lie::Garbled(how) if !is_bookmark => change(&mut line, |one| garble(one, *how)),
+                // A list without its last object would look complete.
+                Lie::Swapped if is_initial && !self.in_list => {
+                    line = [take(&mut self.held), line].concat();
+                }
                 Lie::Swapped => {
                     let next = take(&mut line);
                     line = match self.held.is_empty() {
