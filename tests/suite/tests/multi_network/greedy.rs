@@ -18,10 +18,12 @@ const NETWORKS_OF_A_POD: usize = 600;
 const NAMES: usize = 120;
 
 const CUT_OFF: &str = "#: network from to passes
-#: *    *         a/server  none
+#: one  *         a/server  none
+#: two  *         a/server  none
 ";
 const MODEST: &str = "#: network from to passes
-#: *    *         a/server  none
+#: one  *         a/server  none
+#: two  *         a/server  none
 #: one  *         b/client  none
 ";
 const NAMED: &str = "#: network from to passes
