@@ -25,12 +25,13 @@
 
 mod drops;
 mod enforcer;
+mod events;
 mod judged;
+mod leftovers;
 mod place;
 mod processes;
 mod readiness;
 mod secondary;
-mod tampered;
 
 pub use drops::PodDrops;
 pub use enforcer::{Parts, PodEnforcer};

@@ -35,13 +35,16 @@ pub enum EventReason {
     Audited,
     /// Something in a pod's own network namespace changed or removed the rules there.
     TableRemoved,
+    /// Nobody knows which of a pod's further networks its interfaces are of, or they are too
+    /// many.
+    CutOff,
 }
 
 impl EventReason {
     /// `apiVersion` and `kind` of what the Event is about.
     pub const fn kind(self) -> (&'static str, &'static str) {
         match self {
-            Self::TableRemoved => ("v1", "Pod"),
+            Self::TableRemoved | Self::CutOff => ("v1", "Pod"),
             Self::UnusablePart
             | Self::RefusedByKernel
             | Self::OverBudget
@@ -59,6 +62,7 @@ impl EventReason {
             Self::SharedAddress => "SharedAddress",
             Self::Audited => "Audited",
             Self::TableRemoved => "TableRemoved",
+            Self::CutOff => "CutOff",
         }
     }
 }

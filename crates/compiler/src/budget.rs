@@ -102,7 +102,7 @@ pub fn allowed(demands: impl Iterator<Item = Amount> + Clone, budgets: &Budgets)
 }
 
 /// The highest level at which the demands, cut down to it, fit together.
-fn level(mut demands: Vec<u64>, room: u64) -> u64 {
+pub fn level(mut demands: Vec<u64>, room: u64) -> u64 {
     demands.sort_unstable();
     let mut left = room;
     for (place, demand) in demands.iter().enumerate() {

@@ -47,7 +47,7 @@ pub use compiled::Compiled;
 pub use engine::{Engine, SharedAddress, over_budget};
 pub use excerpt::Excerpts;
 pub use layout::Layout;
-pub use place::{NETWORK_TABLE, Place, network_table};
+pub use place::{NETWORK_TABLE, Place, network_table, unknown_table};
 
 use std::collections::BTreeSet;
 

@@ -51,6 +51,11 @@ impl Place {
         Self { table: network_table(network), ..Self::inside(pod) }
     }
 
+    /// The same for interfaces of a pod of which nobody knows the network.
+    pub fn on_unknown(pod: ObjectKey) -> Self {
+        Self { table: unknown_table(), ..Self::inside(pod) }
+    }
+
     /// The names of all base chains.
     pub fn chains(&self) -> Vec<Name> {
         let output = self.pod.as_ref().map(|_| scaffold::inside::output_chain());
@@ -79,6 +84,11 @@ pub fn network_table(network: &ObjectKey) -> Name {
     constant(&format!("{NETWORK_TABLE}{rest}"))
 }
 
+/// The table of interfaces whose network is not known. No network has a name without a slash.
+pub fn unknown_table() -> Name {
+    constant(&format!("{NETWORK_TABLE}unknown"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -91,6 +101,7 @@ mod tests {
                 .map(|(namespace, name)| network_table(&ObjectKey::new(namespace, name)));
         let distinct: std::collections::BTreeSet<&Name> = names.iter().collect();
         assert_eq!(distinct.len(), names.len(), "{names:?}");
+        assert!(!names.contains(&unknown_table()));
         assert_eq!(names[0].as_str(), "nftpol-net-a/b-c");
         assert!(names.iter().all(|name| name.as_str().starts_with(NETWORK_TABLE)));
     }

@@ -21,7 +21,16 @@ pub struct Attachment {
     /// The pod's interfaces on other networks than its primary one: the entries without
     /// `default: true` of the annotation `k8s.v1.cni.cncf.io/network-status`.
     pub networks: Box<[AttachedNetwork]>,
+    /// Whether a part of that annotation cannot be read, or it has more than
+    /// [`MOST_NETWORKS`] or [`MOST_ADDRESSES`]: the pod may be on other networks, too.
+    pub is_unread: bool,
 }
+
+/// How many entries of the annotation are read. Of more none is: each costs a pod in every
+/// index over the pods of further networks, on every node, and on the pod's own node a table.
+pub const MOST_NETWORKS: usize = 32;
+/// How many addresses the annotation has at most. Of one with more nothing is read.
+pub const MOST_ADDRESSES: usize = 256;
 
 /// `metadata.uid`: the 32 hexadecimal digits of a UUID (RFC 9562, 4) as a number. 0 is none.
 /// That of a static pod is an MD5 hash, which has as many (`applyDefaults`,

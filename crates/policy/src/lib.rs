@@ -34,7 +34,7 @@ mod unknown;
 pub use announced::{
     Announcement, Announcements, AttachmentKey, HostInterface, Placement, Placements,
 };
-pub use attachment::{AttachedNetwork, Attachment, PodUid};
+pub use attachment::{AttachedNetwork, Attachment, MOST_ADDRESSES, MOST_NETWORKS, PodUid};
 pub use audit::{Audit, Mode, Switch};
 pub use binding::{BindingFinding, Holder, Resolved, resolve, resolve_placed};
 pub use cidr::IpBlock;

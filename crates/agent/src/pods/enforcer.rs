@@ -22,12 +22,13 @@ use watcher::api::Event;
 use watcher::{Kind, Known};
 
 use super::drops::PodDrops;
+use super::events;
 use super::judged::judged;
+use super::leftovers::Leftovers;
 use super::place::{EnterError, How, PodPlace};
-use super::processes::namespaces_of;
+use super::processes::{InNamespaces, namespaces_of};
 use super::readiness::Found;
 use super::secondary::Secondaries;
-use super::tampered;
 use crate::clock::{Clock, SystemClock};
 use crate::cluster_state::ClusterState;
 use crate::enforcer::{Message, ThreadDied};
@@ -100,6 +101,8 @@ pub struct PodEnforcer {
     excerpts: Excerpts,
     /// `None`: MultiNetworkPolicies are not enforced.
     secondaries: Option<Secondaries>,
+    /// What an agent that enforced them left.
+    leftovers: Leftovers,
     /// Namespaces that need no table, as the pod was then.
     passed_over: BTreeMap<(PodUid, NamespaceId), Arc<Pod>>,
     is_changed: bool,
@@ -130,7 +133,8 @@ impl PodEnforcer {
             isolated: BTreeMap::new(),
             places: BTreeMap::new(),
             excerpts: Excerpts::of(Some(&parts.node)),
-            secondaries: parts.multi_network_policies.then(|| Secondaries::new(&parts.node, own)),
+            secondaries: parts.multi_network_policies.then(|| Secondaries::new(&parts.node)),
+            leftovers: Leftovers::default(),
             passed_over: BTreeMap::new(),
             is_changed: false,
             crowded: BTreeMap::new(),
@@ -224,20 +228,23 @@ impl PodEnforcer {
         if self.scanned.is_none_or(is_due) {
             self.scanned = Some(now);
             self.scan();
-            self.scan_secondaries();
         }
+        self.places.values_mut().for_each(|place| place.step(&self.parts.metrics));
         if let Some(secondaries) = &mut self.secondaries {
             secondaries.step(&self.parts.metrics);
         }
-        self.places.values_mut().for_each(|place| place.step(&self.parts.metrics));
         self.parts.metrics.knows(self.cluster.snapshot());
-        tampered::announce(self.places.values(), now, &self.parts.problems);
+        let all = self.secondaries.as_ref();
+        let places = self.places.values().chain(all.into_iter().flat_map(|all| all.places()));
+        let cut_off = all.into_iter().flat_map(|all| all.cut_off());
+        events::announce(places, cut_off, now, &self.parts.problems);
         let secondaries = self.secondaries.as_ref().map(|all| (all, self.has_listed_multi()));
         let found = Found {
             places: &self.places,
             problems: &self.problems,
             unfound: &self.unfound,
             secondaries,
+            leftovers: &self.leftovers,
             crowded: &self.crowded,
         };
         found.report(&status);
@@ -247,20 +254,24 @@ impl PodEnforcer {
         self.cluster.has_listed(Kind::MultiNetworkPolicy)
     }
 
-    fn scan_secondaries(&mut self) {
+    fn scan_secondaries(&mut self, found: &InNamespaces) {
         let is_listed = self.has_listed_multi();
         let Some(secondaries) = self.secondaries.as_mut().filter(|_| is_listed) else { return };
-        let Parts { options, verify, owns, proc, .. } = &self.parts;
+        let Parts { options, verify, owns, .. } = &self.parts;
         let how = How { options, verify: *verify, owns: *owns };
-        if let Err(error) = secondaries.scan(proc, how) {
-            let why = format!("list the processes in {}: {error}", proc.display());
-            self.problems.insert(String::new(), why);
+        if secondaries.scan(found, how) {
+            self.scanned = None;
         }
     }
 
     /// Finds the namespaces of isolated pods, and leaves those that no process is in.
     fn scan(&mut self) {
         self.problems.clear();
+        if self.secondaries.is_none()
+            && let Err(error) = self.leftovers.look(&self.parts.proc, self.own, Instant::now())
+        {
+            tracing::warn!("look for tables of further networks: {error}");
+        }
         let isolated = self.isolated.clone();
         for pod in isolated.values().filter(|pod| pod.attachment.uid == PodUid::default()) {
             self.problem(pod, "its object has no uid in the form of a UUID");
@@ -268,12 +279,20 @@ impl PodEnforcer {
         let mut wanted: BTreeSet<PodUid> = isolated.keys().copied().collect();
         wanted.extend(self.places.keys().map(|(uid, _)| *uid));
         wanted.remove(&PodUid::default());
+        let mut seen = wanted.clone();
+        seen.extend(self.secondaries.iter().flat_map(Secondaries::wanted));
         let (places, passed_over) = (&self.places, &self.passed_over);
-        let is_known = |uid, id| {
+        let is_known = |uid: PodUid, id: NamespaceId| {
             let same = |before: &Arc<Pod>| isolated.get(&uid).is_some_and(|pod| pod == before);
-            places.contains_key(&(uid, id)) || passed_over.get(&(uid, id)).is_some_and(same)
+            !wanted.contains(&uid)
+                || places.contains_key(&(uid, id))
+                || passed_over.get(&(uid, id)).is_some_and(same)
         };
-        let found = match namespaces_of(&self.parts.proc, &wanted, self.own, is_known) {
+        let is_known_to_all = |uid: PodUid, id: NamespaceId| {
+            let mut secondaries = self.secondaries.iter();
+            is_known(uid, id) && secondaries.all(|secondaries| secondaries.knows(uid, id))
+        };
+        let found = match namespaces_of(&self.parts.proc, &seen, self.own, is_known_to_all) {
             Ok(found) => found,
             Err(error) => {
                 let proc = self.parts.proc.display();
@@ -282,6 +301,12 @@ impl PodEnforcer {
                 return;
             }
         };
+        let news: BTreeSet<(PodUid, NamespaceId)> = found
+            .iter()
+            .flat_map(|(uid, all)| all.keys().map(|id| (*uid, *id)))
+            .filter(|(uid, id)| !is_known(*uid, *id))
+            .collect();
+        self.scan_secondaries(&found);
         let is_there = |(uid, id): &(PodUid, NamespaceId)| {
             found.get(uid).is_some_and(|all| all.contains_key(id))
         };
@@ -308,6 +333,7 @@ impl PodEnforcer {
         self.look_again(&isolated);
         for (uid, namespaces) in found {
             for (id, namespace) in namespaces {
+                let namespace = namespace.filter(|_| news.contains(&(uid, id)));
                 if let (Some(namespace), Some(pod)) = (namespace, isolated.get(&uid)) {
                     self.enter(pod, (uid, id), namespace);
                 }

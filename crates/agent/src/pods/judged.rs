@@ -98,6 +98,31 @@ pub fn apart_from_network(
     (!judged.is_empty()).then(|| apart_on(pod, &judged, interfaces))
 }
 
+/// The interfaces of which neither the pod's addresses nor its status say the network. While no
+/// address of the pod is reported, one of them may be the primary one, and none is told.
+pub(super) fn unnamed<'a>(
+    pod: &'a Pod,
+    interfaces: &'a [InsideInterface],
+) -> impl Iterator<Item = u32> {
+    let is_named = |one: &InsideInterface| {
+        let networks = pod.attachment.networks.iter();
+        let mut networks =
+            networks.filter(|attached| attached.definition(&pod.key.namespace).is_some());
+        networks.any(|attached| is_meant(attached, one))
+    };
+    let unnamed = interfaces.iter().filter(move |one| {
+        let is_known = one.index == Inside::LOOPBACK.0 || has_own_address(pod, one);
+        !is_known && !pod.addresses.is_empty() && !is_named(one)
+    });
+    unnamed.map(|one| one.index)
+}
+
+/// The interfaces with an address of the pod's primary network.
+pub(super) fn own(pod: &Pod, interfaces: &[InsideInterface]) -> BTreeSet<u32> {
+    let own = interfaces.iter().filter(|one| has_own_address(pod, one));
+    own.map(|one| one.index).collect()
+}
+
 fn is_meant(attached: &AttachedNetwork, one: &InsideInterface) -> bool {
     attached.interface == one.name && (attached.mac == Mac::NONE || attached.mac.0 == one.mac)
 }
@@ -130,8 +155,8 @@ mod tests {
             grace_seconds: 0,
             attachment: Attachment {
                 uid: PodUid(1),
-                is_mirror: false,
                 networks: networks.iter().map(network).collect(),
+                ..Attachment::default()
             },
             ports: vec![],
         }

@@ -55,6 +55,14 @@ pub(super) struct PodPlace {
     pub problem: Option<String>,
 }
 
+/// Whose interfaces a place judges.
+#[derive(Clone, Copy, Debug)]
+enum Of<'a> {
+    Primary,
+    Network(&'a ObjectKey),
+    Unknown,
+}
+
 /// How places are made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct How<'a> {
@@ -113,7 +121,7 @@ impl PodPlace {
         how: How<'_>,
     ) -> Result<Self, EnterError> {
         let place = Place::inside(pod.key.clone());
-        Self::at(pod, None, place, (namespace, apart, node), how)
+        Self::at(pod, Of::Primary, place, (namespace, apart, node), how)
     }
 
     /// The same for a further network. Nothing of the node comes by it.
@@ -125,12 +133,23 @@ impl PodPlace {
         apart: &BTreeSet<InterfaceIndex>,
         how: How<'_>,
     ) -> Result<Self, EnterError> {
-        Self::at(pod, Some(network), place, (namespace, apart, &BTreeSet::new()), how)
+        Self::at(pod, Of::Network(network), place, (namespace, apart, &BTreeSet::new()), how)
+    }
+
+    /// The same for interfaces whose network is not known.
+    pub fn cut_off(
+        pod: &Pod,
+        namespace: Namespace,
+        apart: &BTreeSet<InterfaceIndex>,
+        how: How<'_>,
+    ) -> Result<Self, EnterError> {
+        let place = Place::on_unknown(pod.key.clone());
+        Self::at(pod, Of::Unknown, place, (namespace, apart, &BTreeSet::new()), how)
     }
 
     fn at(
         pod: &Pod,
-        network: Option<&ObjectKey>,
+        of: Of<'_>,
         place: Place,
         (namespace, apart, node): (Namespace, &BTreeSet<InterfaceIndex>, &BTreeSet<IpAddr>),
         How { options, verify, owns }: How<'_>,
@@ -140,10 +159,10 @@ impl PodPlace {
         if has_nodes_table(&mut kernel)? {
             return Err(EnterError::NodesTable);
         }
-        let owned = match (owns, network) {
+        let owned = match (owns, of) {
             (false, _) => Ok(false),
-            (true, None) => kernel.own_tables(),
-            (true, Some(_)) => kernel.own_table(&table),
+            (true, Of::Primary) => kernel.own_tables(),
+            (true, Of::Network(_) | Of::Unknown) => kernel.own_table(&table),
         };
         if let Err(error) = owned {
             tracing::warn!(pod = %pod.key, "its table does not belong to this process: {error}");
@@ -157,12 +176,13 @@ impl PodPlace {
         inside.node = node.iter().copied().collect();
         Ok(Self {
             pod: pod.key.clone(),
-            whose: match network {
-                None => pod.key.to_string(),
-                Some(network) => format!("{} on {network}", pod.key),
+            whose: match of {
+                Of::Primary => pod.key.to_string(),
+                Of::Network(network) => format!("{} on {network}", pod.key),
+                Of::Unknown => format!("{} on unknown networks", pod.key),
             },
             table,
-            is_primary: network.is_none(),
+            is_primary: matches!(of, Of::Primary),
             uid: pod.attachment.uid,
             namespace,
             pipeline,
@@ -221,6 +241,21 @@ impl PodPlace {
             self.inside.apart = apart;
             self.is_stale = true;
         }
+    }
+
+    /// Its table.
+    pub fn table(&self) -> &TableId {
+        &self.table
+    }
+
+    /// Whether the kernel enforces what is known.
+    pub fn is_settled(&self) -> bool {
+        self.was_enforced && !self.is_stale && self.problem.is_none()
+    }
+
+    /// Whether there is something to send now.
+    pub fn is_due(&self, now: Instant) -> bool {
+        self.is_stale && self.retry.is_none_or(|when| now >= when)
     }
 
     /// The pod, and the network if it is not the primary one.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use nft::NamespaceId;
 use policy::PodUid;
 
+use super::leftovers::Leftovers;
 use super::place::PodPlace;
 use super::secondary::Secondaries;
 use crate::report;
@@ -26,6 +27,8 @@ pub(super) struct Found<'a> {
     pub unfound: &'a [String],
     /// The further networks, and whether their policies were listed.
     pub secondaries: Option<(&'a Secondaries, bool)>,
+    /// Tables that nobody follows.
+    pub leftovers: &'a Leftovers,
     /// Pods that have more namespaces than are judged.
     pub crowded: &'a BTreeMap<PodUid, String>,
 }
@@ -60,6 +63,9 @@ impl Found<'_> {
                 remark.push_str(&format!(
                     "; pods {pods} have so many network namespaces that some are not judged"
                 ));
+            }
+            if let Some(leftovers) = self.leftovers.remark() {
+                remark.push_str(&format!("; {leftovers}"));
             }
             if let Some((secondaries, is_listed)) = self.secondaries {
                 remark.push_str("; ");

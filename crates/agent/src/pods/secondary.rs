@@ -1,44 +1,53 @@
 //! The pods' networks beside the primary one, under MultiNetworkPolicy.
 //!
-//! In: snapshots, `/proc`, the interfaces in each namespace. Out: in the namespace of each pod
-//! that is isolated on such a network a table of its own for that network.
+//! In: snapshots, the namespaces of pods, the interfaces in each. Out: in the namespace of each
+//! pod that is isolated on such a network a table of its own for that network; where its
+//! networks are not known, or too many, one that cuts it off.
 //! Never: a table changed before MultiNetworkPolicies are listed; one that stays once no
-//! policy isolates the pod; a look at the table of the primary network.
+//! policy isolates the pod; one that goes before another one takes its place; a look at the
+//! table of the primary network.
 //!
 //! ```text
-//! policy::secondary: a snapshot for each network ─┬─▶ isolated pods ─▶ processes ─▶ interfaces
-//!                                                 │                                     │
-//!                                                 └──▶ a place for each (uid, namespace, network)
+//! cluster ─▶ claims: which tables, who is cut off ─┬─▶ namespaces of these pods ─▶ interfaces
+//!    │                                             │                                   │
+//!    │                                             └▶ space: a place for each network ◀┘
+//!    └─▶ policy::secondary: a snapshot for each network ─▶ excerpts ─▶ places
 //! ```
 //!
 //! The pod's annotation says which interfaces are of a network. Whoever may write it can say
 //! that the pod has no such network, before this agent has seen it. Afterwards an interface
 //! stays judged while it is there.
 
+mod claims;
+mod room;
+mod space;
+mod turns;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use compiler::{Excerpts, NETWORK_TABLE, Place, network_table};
-use nft::links::{InsideInterface, inside_interfaces};
-use nft::{Kernel, Namespace, NamespaceId};
-use policy::secondary::{Secondary, networks_of};
-use policy::{Direction, Isolation, ObjectKey, Pod, PodUid, Snapshot, isolation, subject_of};
-use ruleset::TableId;
+use compiler::NETWORK_TABLE;
+use nft::NamespaceId;
+use policy::secondary::Secondary;
+use policy::{ObjectKey, Pod, PodUid, Snapshot};
 
-use super::judged::{apart_on, named};
-use super::place::{EnterError, How, PodPlace};
-use super::processes::namespaces_of;
+use super::place::{How, PodPlace};
+use super::processes::InNamespaces;
 use crate::local_pods::LocalPods;
 use crate::metrics::Metrics;
 use crate::report;
+use crate::tenant_lines::TenantLines;
+use claims::Claims;
+use space::{Known, Space};
 
 /// Pods that the status names.
 const NAMED: usize = 5;
-
-/// A network of a pod.
-type OfPod = (PodUid, ObjectKey);
+/// How many network namespaces of one pod are judged. A process can make any number of them in
+/// a user namespace, with interfaces of any name.
+const NAMESPACES_OF_A_POD: usize = 16;
+/// How long places are made at once. Other pods' packets wait meanwhile.
+const MAKING: Duration = Duration::from_millis(100);
 
 /// Whether a table is one of a pod's further networks, by its name. Their stand-ins are, too.
 pub fn is_of_network(table: &str) -> bool {
@@ -49,50 +58,46 @@ pub fn is_of_network(table: &str) -> bool {
 /// All that is known of the networks.
 #[derive(Debug)]
 pub(super) struct Secondaries {
-    node: String,
-    own: NamespaceId,
     local: LocalPods,
-    networks: Secondary,
-    /// Of each network with a place, what the places depend on.
-    excerpts: BTreeMap<ObjectKey, Excerpts>,
-    /// The pods that are isolated on a network, as of the last snapshot.
-    isolated: BTreeMap<OfPod, Arc<Pod>>,
-    /// The pods that are on any network.
-    on_any: BTreeMap<PodUid, Arc<Pod>>,
-    places: BTreeMap<(PodUid, NamespaceId), BTreeMap<ObjectKey, NetworkPlace>>,
-    /// Namespaces in which tables of earlier times were looked for.
-    swept: BTreeSet<(PodUid, NamespaceId)>,
+    known: Known,
+    /// Of which cluster and pods the claims are.
+    claimed: Snapshot,
+    spaces: BTreeMap<(PodUid, NamespaceId), Space>,
+    /// Where [`turns`] goes on.
+    turn: usize,
+    /// Pods that have more namespaces than are judged.
+    crowded: BTreeSet<String>,
     /// Why pods are not enforced that have no place.
     problems: BTreeMap<String, String>,
     /// Isolated pods of which no process is found.
     unfound: Vec<String>,
     /// Why the kind could not be listed.
     unlisted: Option<String>,
-}
-
-/// A place, and the interfaces that it judges.
-#[derive(Debug)]
-struct NetworkPlace {
-    place: PodPlace,
-    judged: BTreeSet<u32>,
+    started: Instant,
+    said: TenantLines,
 }
 
 impl Secondaries {
-    /// Nothing is known yet. `own`: the node's namespace.
-    pub fn new(node: &str, own: NamespaceId) -> Self {
+    /// Nothing is known yet.
+    pub fn new(node: &str) -> Self {
         Self {
-            node: node.to_owned(),
-            own,
             local: LocalPods::of(Some(node)),
-            networks: Secondary::default(),
-            excerpts: BTreeMap::new(),
-            isolated: BTreeMap::new(),
-            on_any: BTreeMap::new(),
-            places: BTreeMap::new(),
-            swept: BTreeSet::new(),
+            known: Known {
+                node: node.to_owned(),
+                pods: BTreeMap::new(),
+                claims: Claims::default(),
+                networks: Secondary::default(),
+                excerpts: BTreeMap::new(),
+            },
+            claimed: Snapshot::default(),
+            spaces: BTreeMap::new(),
+            turn: 0,
+            crowded: BTreeSet::new(),
             problems: BTreeMap::new(),
             unfound: Vec::new(),
             unlisted: None,
+            started: Instant::now(),
+            said: TenantLines::default(),
         }
     }
 
@@ -101,211 +106,142 @@ impl Secondaries {
         self.unlisted = Some(why);
     }
 
-    /// Goes on to a snapshot. Whether other pods are isolated than before.
+    /// Goes on to a snapshot. Whether other tables are wanted than before.
     pub fn follow(&mut self, snapshot: &Snapshot) -> bool {
-        self.local.follow(snapshot);
-        let pods = self.local.iter().filter(|pod| {
-            let has_uid = pod.attachment.uid != PodUid::default();
-            pod.is_subject() && has_uid && !pod.attachment.networks.is_empty()
-        });
-        self.on_any = pods.map(|pod| (pod.attachment.uid, Arc::clone(pod))).collect();
-        let all: BTreeSet<ObjectKey> =
-            self.on_any.values().flat_map(|pod| networks_of(pod)).collect();
-        let is_named = |network: &ObjectKey| {
-            snapshot.multi_policies.values().any(|one| one.networks.holds_on(network))
-        };
-        let mut wanted: BTreeSet<ObjectKey> = all.into_iter().filter(is_named).collect();
-        wanted.extend(self.places.values().flat_map(BTreeMap::keys).cloned());
-        self.networks.follow(snapshot, &wanted);
-        let mut isolated = BTreeMap::new();
-        for (uid, pod) in &self.on_any {
-            for network in networks_of(pod).intersection(&wanted) {
-                if self.is_isolated(pod, network) {
-                    isolated.insert((*uid, network.clone()), Arc::clone(pod));
-                }
-            }
-        }
-        for (network, excerpts) in &mut self.excerpts {
-            if let Some(whole) = self.networks.network(network) {
+        let is_news = self.claim(snapshot);
+        let mut wanted: BTreeSet<ObjectKey> =
+            self.known.claims.tables.keys().map(|(_, network)| network.clone()).collect();
+        wanted.extend(self.spaces.values().flat_map(Space::networks).cloned());
+        let Known { node, networks, excerpts, .. } = &mut self.known;
+        networks.follow(snapshot, &wanted);
+        for (network, excerpts) in excerpts {
+            if let Some(whole) = networks.network(network) {
                 excerpts.follow(whole);
-                let places = self.places.values_mut().filter_map(|all| all.get_mut(network));
-                places.for_each(|one| one.place.follow_excerpt(excerpts, whole, &self.node));
+                let places = self.spaces.values_mut().filter_map(|space| space.on(network));
+                places.for_each(|place| place.follow_excerpt(excerpts, whole, node));
             }
         }
-        let is_news = isolated != self.isolated;
-        self.isolated = isolated;
         is_news
     }
 
-    fn is_isolated(&self, pod: &Pod, network: &ObjectKey) -> bool {
-        let Some(snapshot) = self.networks.network(network) else { return false };
-        let Some(subject) = subject_of(snapshot, Some(&self.node), &pod.key) else { return false };
-        let of = |direction| isolation(snapshot, &[subject], direction) != Isolation::None;
-        Direction::BOTH.into_iter().any(of)
+    /// What pods need depends on the policies and on this node's pods. Most changes are none of
+    /// these.
+    fn claim(&mut self, snapshot: &Snapshot) -> bool {
+        self.local.follow(snapshot);
+        let pods = self.local.iter().filter(|pod| {
+            let is_attached = !pod.attachment.networks.is_empty() || pod.attachment.is_unread;
+            pod.is_subject() && pod.attachment.uid != PodUid::default() && is_attached
+        });
+        let pods: BTreeMap<PodUid, Arc<Pod>> =
+            pods.map(|pod| (pod.attachment.uid, Arc::clone(pod))).collect();
+        let are_same = self.claimed.multi_policies.ptr_eq(&snapshot.multi_policies);
+        if are_same && pods == self.known.pods {
+            return false;
+        }
+        self.claimed = snapshot.clone();
+        self.known.pods = pods;
+        let claims = Claims::of(snapshot, &self.known.pods);
+        let before = std::mem::replace(&mut self.known.claims, claims);
+        for (uid, shut) in &self.known.claims.shut {
+            let is_news = before.shut.get(uid) != Some(shut);
+            if is_news && self.said.may_say(&shut.pod.key, self.started.elapsed()) {
+                tracing::warn!(pod = %shut.pod.key, "{}", shut.why());
+            }
+        }
+        before.tables != self.known.claims.tables || before.shut != self.known.claims.shut
     }
 
-    /// Finds the namespaces of isolated pods, and removes the tables that nothing needs.
-    ///
-    /// # Errors
-    /// `/proc` cannot be listed.
-    pub fn scan(&mut self, proc: &Path, how: How<'_>) -> io::Result<()> {
+    /// The pods whose namespaces matter.
+    pub fn wanted(&self) -> impl Iterator<Item = PodUid> {
+        self.known.pods.keys().chain(self.spaces.keys().map(|(uid, _)| uid)).copied()
+    }
+
+    /// Whether this needs no look at what a process has open.
+    pub fn knows(&self, uid: PodUid, id: NamespaceId) -> bool {
+        !self.known.pods.contains_key(&uid) || self.spaces.contains_key(&(uid, id))
+    }
+
+    /// Takes in the namespaces of pods, and removes the tables that nothing needs. Whether
+    /// there is more to do at once.
+    pub fn scan(&mut self, found: &InNamespaces, how: How<'_>) -> bool {
         self.problems.clear();
-        let wanted: BTreeSet<PodUid> =
-            self.on_any.keys().chain(self.places.keys().map(|(uid, _)| uid)).copied().collect();
-        let found = namespaces_of(proc, &wanted, self.own, |_, _| false)?;
+        self.crowded.clear();
         let is_there = |(uid, id): &(PodUid, NamespaceId)| {
             found.get(uid).is_some_and(|all| all.contains_key(id))
         };
-        self.places.retain(|at, _| is_there(at));
-        self.swept.retain(is_there);
-        let unfound = self.isolated.iter().filter(|((uid, _), _)| !found.contains_key(uid));
-        let unfound: BTreeSet<String> = unfound.map(|(_, pod)| pod.key.to_string()).collect();
-        self.unfound = unfound.into_iter().collect();
-        for (uid, namespaces) in &found {
+        self.spaces.retain(|at, _| is_there(at));
+        for (uid, namespaces) in found {
+            let Some(pod) = self.known.pods.get(uid) else { continue };
+            let mut count = self.spaces.keys().filter(|(one, _)| one == uid).count();
             for (id, namespace) in namespaces {
-                if let Some(namespace) = namespace {
-                    self.look((*uid, *id), namespace, how);
+                let Some(namespace) = namespace else { continue };
+                if self.spaces.contains_key(&(*uid, *id)) {
+                    continue;
+                }
+                if count >= NAMESPACES_OF_A_POD {
+                    self.crowded.insert(pod.key.to_string());
+                    continue;
+                }
+                count += 1;
+                match namespace.again() {
+                    Ok(namespace) => drop(self.spaces.insert((*uid, *id), Space::of(namespace))),
+                    Err(error) => {
+                        drop(self.problems.insert(pod.key.to_string(), error.to_string()))
+                    }
                 }
             }
         }
+        let claims = &self.known.claims;
+        let isolated = claims.tables.iter().map(|((uid, _), pod)| (uid, pod));
+        let isolated = isolated.chain(claims.shut.iter().map(|(uid, shut)| (uid, &shut.pod)));
+        let unfound = isolated.filter(|(uid, _)| !found.contains_key(*uid));
+        let unfound: BTreeSet<String> = unfound.map(|(_, pod)| pod.key.to_string()).collect();
+        self.unfound = unfound.into_iter().collect();
+        let until = Instant::now() + MAKING;
+        let mut is_unfinished = false;
+        for ((uid, _), space) in &mut self.spaces {
+            match space.look(*uid, &mut self.known, how, until) {
+                Ok(is_done) => is_unfinished |= !is_done,
+                Err(error) => drop(self.problems.insert(self.known.name(*uid), error.to_string())),
+            }
+        }
         self.retain_excerpts();
-        Ok(())
-    }
-
-    /// Makes the places in a namespace fit to what is isolated.
-    fn look(&mut self, at: (PodUid, NamespaceId), namespace: &Namespace, how: How<'_>) {
-        let mut known: BTreeSet<ObjectKey> = BTreeSet::new();
-        let of_pod = (at.0, ObjectKey::new("", ""));
-        let isolated = self.isolated.range(of_pod..).take_while(|((uid, _), _)| *uid == at.0);
-        known.extend(isolated.map(|((_, network), _)| network.clone()));
-        known.extend(self.places.get(&at).into_iter().flat_map(BTreeMap::keys).cloned());
-        let is_swept = self.swept.contains(&at);
-        if known.is_empty() && is_swept {
-            return;
-        }
-        let interfaces = match namespace.inside(inside_interfaces) {
-            Ok(Ok(interfaces)) => interfaces,
-            Ok(Err(error)) => return self.problem(at.0, &error.to_string()),
-            Err(error) => return self.problem(at.0, &EnterError::Enter(error).to_string()),
-        };
-        for network in &known {
-            if let Err(error) = self.fit(at, network, namespace, &interfaces, how) {
-                self.problem(at.0, &format!("on {network}: {error}"));
-            }
-        }
-        if !is_swept {
-            match self.sweep(at, namespace) {
-                Ok(()) => drop(self.swept.insert(at)),
-                Err(error) => self.problem(at.0, &error.to_string()),
-            }
-        }
-    }
-
-    /// Makes a place, goes on with it, or ends it.
-    fn fit(
-        &mut self,
-        at: (PodUid, NamespaceId),
-        network: &ObjectKey,
-        namespace: &Namespace,
-        interfaces: &[InsideInterface],
-        how: How<'_>,
-    ) -> Result<(), EnterError> {
-        let pod = self.on_any.get(&at.0).cloned();
-        let mut judged: BTreeSet<u32> = match &pod {
-            Some(pod) => named(pod, network, interfaces).collect(),
-            None => BTreeSet::new(),
-        };
-        let place = self.places.get(&at).and_then(|places| places.get(network));
-        if let Some(NetworkPlace { judged: before, .. }) = place {
-            let there = interfaces.iter().map(|one| one.index);
-            judged.extend(there.filter(|index| before.contains(index)));
-        }
-        let is_isolated = self.isolated.contains_key(&(at.0, network.clone()));
-        // The processes of a pod without an object may live on.
-        let is_lifted =
-            !is_isolated && pod.as_ref().is_some_and(|pod| networks_of(pod).contains(network));
-        if judged.is_empty() || is_lifted {
-            return self.end(at, network);
-        }
-        let Some(pod) = pod else { return Ok(()) };
-        let apart = apart_on(&pod, &judged, interfaces);
-        if let Some(one) = self.places.entry(at).or_default().get_mut(network) {
-            one.place.is_apart(&apart);
-            one.judged = judged;
-            return Ok(());
-        }
-        if !is_isolated {
-            return Ok(());
-        }
-        let Some(whole) = self.networks.network(network) else { return Ok(()) };
-        let to = Place::on_network(pod.key.clone(), network);
-        let place = PodPlace::on_network(&pod, network, to, namespace.again()?, &apart, how)?;
-        let mut place = NetworkPlace { place, judged };
-        let excerpts = self.excerpts.entry(network.clone());
-        let excerpts = excerpts.or_insert_with(|| Excerpts::of(Some(&self.node)));
-        excerpts.follow(whole);
-        excerpts.add(&pod.key, &BTreeSet::new());
-        place.place.follow_excerpt(excerpts, whole, &self.node);
-        self.places.entry(at).or_default().insert(network.clone(), place);
-        Ok(())
+        is_unfinished
     }
 
     /// Forgets what no place depends on any more.
     fn retain_excerpts(&mut self) {
-        let places = &self.places;
-        self.excerpts.retain(|network, excerpts| {
-            let places = places.values().filter_map(|all| all.get(network));
-            let pods: BTreeSet<&ObjectKey> = places.map(|one| &one.place.pod).collect();
+        let spaces = &self.spaces;
+        self.known.excerpts.retain(|network, excerpts| {
+            let places = spaces.values().filter_map(|space| space.pod_on(network));
+            let pods: BTreeSet<&ObjectKey> = places.collect();
             excerpts.retain(|pod| pods.contains(pod));
             !pods.is_empty()
         });
     }
 
-    /// Removes a table, once nothing isolates the pod on its network or no interface is left.
-    fn end(&mut self, at: (PodUid, NamespaceId), network: &ObjectKey) -> Result<(), EnterError> {
-        let Some(places) = self.places.get_mut(&at) else { return Ok(()) };
-        if let Some(one) = places.get_mut(network) {
-            one.place.remove()?;
-            places.remove(network);
-        }
-        if places.is_empty() {
-            self.places.remove(&at);
-        }
-        Ok(())
-    }
-
-    /// Removes tables of networks on which the pod is not isolated any more. An earlier agent
-    /// left them.
-    fn sweep(&self, at: (PodUid, NamespaceId), namespace: &Namespace) -> Result<(), EnterError> {
-        let mut kernel = namespace.inside(Kernel::open)??;
-        let needed: BTreeSet<TableId> = self
-            .places
-            .get(&at)
-            .into_iter()
-            .flat_map(BTreeMap::keys)
-            .map(|network| TableId::inet(network_table(network)))
-            .collect();
-        for table in kernel.tables_named(is_of_network)? {
-            if !needed.contains(&table) {
-                kernel.delete_table(&table)?;
-                let pod = self.name(at.0);
-                tracing::info!(%pod, "removed table {table}: no policy isolates the pod there");
-            }
-        }
-        Ok(())
-    }
-
-    /// Makes the kernel enforce what is known.
+    /// Makes the kernel enforce what is known, for a while.
     pub fn step(&mut self, metrics: &Metrics) {
-        let places = self.places.values_mut().flat_map(BTreeMap::values_mut);
-        places.for_each(|one| one.place.step(metrics));
+        let places = self.spaces.values_mut().flat_map(Space::places_mut);
+        turns::step(places.collect(), &mut self.turn, metrics);
+    }
+
+    /// All places.
+    pub fn places(&self) -> impl Iterator<Item = &PodPlace> {
+        self.spaces.values().flat_map(Space::places)
+    }
+
+    /// The pods that are cut off, with why.
+    pub fn cut_off(&self) -> impl Iterator<Item = (PodUid, &ObjectKey, String)> {
+        let shut = self.known.claims.shut.iter();
+        shut.map(|(uid, shut)| (*uid, &shut.pod.key, shut.why()))
     }
 
     /// What is not enforced, by pod.
     pub fn problems(&self) -> Vec<(String, String)> {
-        let places = self.places.values().flat_map(BTreeMap::values);
-        let of_places = places
-            .filter_map(|one| Some((one.place.whose().to_owned(), one.place.problem.clone()?)));
+        let of_places = self
+            .places()
+            .filter_map(|place| Some((place.whose().to_owned(), place.problem.clone()?)));
         let all = self.problems.iter().map(|(pod, why)| (pod.clone(), why.clone()));
         all.chain(of_places).collect()
     }
@@ -316,20 +252,36 @@ impl Secondaries {
         if !is_listed {
             return format!("MultiNetworkPolicies are not enforced: {why}");
         }
-        let tables: usize = self.places.values().map(BTreeMap::len).sum();
+        let tables = self.places().count();
         let mut remark = format!("MultiNetworkPolicies by {tables} tables");
-        if !self.unfound.is_empty() {
-            let pods = report::some(self.unfound.iter(), NAMED);
-            remark.push_str(&format!("; no process is found of pods {pods}, which they isolate"));
-        }
+        let mut add = |pods: Vec<&String>, what: &str| {
+            if !pods.is_empty() {
+                remark.push_str(&format!(
+                    "; {}",
+                    what.replace('*', &report::some(pods.into_iter(), NAMED))
+                ));
+            }
+        };
+        add(self.unfound.iter().collect(), "no process is found of pods *, which they isolate");
+        add(
+            self.crowded.iter().collect(),
+            "pods * have so many network namespaces that some are not judged",
+        );
+        let (unread, many): (Vec<_>, Vec<_>) =
+            self.known.claims.shut.values().partition(|shut| shut.pod.attachment.is_unread);
+        let names = |all: Vec<&claims::Shut>| -> Vec<String> {
+            all.into_iter().map(|shut| shut.pod.key.to_string()).collect()
+        };
+        let (unread, many) = (names(unread), names(many));
+        add(
+            unread.iter().collect(),
+            "pods * are cut off on further networks: their network-status cannot be read, or \
+             names too many",
+        );
+        add(
+            many.iter().collect(),
+            "pods * are cut off on further networks: their namespace's pods are on too many here",
+        );
         remark
-    }
-
-    fn name(&self, uid: PodUid) -> String {
-        self.on_any.get(&uid).map(|pod| pod.key.to_string()).unwrap_or_default()
-    }
-
-    fn problem(&mut self, uid: PodUid, why: &str) {
-        self.problems.insert(self.name(uid), why.to_owned());
     }
 }

@@ -34,7 +34,11 @@ fn pod(name: &str, app: &str, created: i64, networks: &[(&str, &str)]) -> Pod {
         is_ending: false,
         grace_seconds: 30,
         ports: vec![],
-        attachment: Attachment { uid: PodUid(1), is_mirror: false, networks: networks.collect() },
+        attachment: Attachment {
+            uid: PodUid(1),
+            networks: networks.collect(),
+            ..Attachment::default()
+        },
     }
 }
 

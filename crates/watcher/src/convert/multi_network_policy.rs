@@ -11,7 +11,8 @@
 //! annotation policy-for      effect
 //! missing or empty           the policy holds nowhere
 //! no name among names        is left out
-//! cannot be read             the policy isolates on all networks and allows nothing
+//! more than 128 names        the policy isolates on all networks and allows nothing
+//! cannot be read             the same
 //! ```
 
 use k8s_openapi::api::networking::v1::NetworkPolicy as ApiNetworkPolicy;
@@ -24,6 +25,9 @@ use crate::Kind;
 use crate::decode::Unreadable;
 use crate::decode::node::{Node, Value};
 use crate::spelling::suggest;
+
+/// How many networks a policy may name. Each peer of its rules is looked for on each of them.
+const MOST: usize = 128;
 
 pub(crate) fn multi_network_policy_with(
     object: &ApiNetworkPolicy,
@@ -72,6 +76,17 @@ fn networks(report: &mut Report<'_>, metadata: &ObjectMeta) -> PolicyFor {
         );
         return PolicyFor::Networks([].into());
     };
+    let count = written.split(',').count();
+    if count > MOST {
+        report.error(
+            field,
+            format!(
+                "names {count} networks; {MOST} is the most: the policy isolates its pods on all \
+                 of their further networks and allows nothing"
+            ),
+        );
+        return PolicyFor::Unreadable;
+    }
     let namespace = report.object().namespace.clone();
     let mut networks = std::collections::BTreeSet::new();
     for name in written.split(',').map(str::trim) {

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use k8s_openapi::api::core::v1::ContainerPort;
 use policy::{
-    AttachedNetwork, Attachment, Diagnostic, Mac, NamedPort, Phase, Pod, PodUid, Protocol,
+    AttachedNetwork, Attachment, Diagnostic, MOST_ADDRESSES, MOST_NETWORKS, Mac, NamedPort, Phase,
+    Pod, PodUid, Protocol,
 };
 
 use super::fields::{ContainerFields, PodFields, SpecFields, StatusFields};
@@ -53,9 +54,6 @@ pub(crate) fn convert(object: &PodFields, unreadable: &Unreadable) -> (Pod, Vec<
     (pod, report.finish())
 }
 
-/// What cannot be read of it attaches the pod to nothing: the annotation is Multus', not
-/// the API server's, and no field of the API refers to it.
-///
 /// Anybody who may create pods can write the uid of a static pod into an object. kubelet runs
 /// no such pod and deletes it, and only kubelet reports addresses. So the uid counts when
 /// there are any. It cannot be added later (`ValidatePodSpecificAnnotationUpdates`,
@@ -67,16 +65,15 @@ fn attachment(object: &PodFields, status: &StatusFields) -> Attachment {
     let uid = mirror.filter(|_| has_addresses).or(object.metadata.uid.as_ref());
     let uid = uid.and_then(|uid| PodUid::parse(uid)).unwrap_or_default();
     let text = annotations.and_then(|all| all.get(NETWORK_STATUS)).map(String::as_str);
-    Attachment {
-        uid,
-        is_mirror: mirror.is_some(),
-        networks: text.map(networks).unwrap_or_default(),
-    }
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    let (networks, is_unread) = text.map(|text| networks(text, namespace)).unwrap_or_default();
+    Attachment { uid, is_mirror: mirror.is_some(), networks, is_unread }
 }
 
 /// An entry of the annotation.
 #[derive(serde::Deserialize)]
 struct NetworkStatus {
+    #[serde(default)]
     name: String,
     #[serde(default)]
     interface: String,
@@ -88,16 +85,39 @@ struct NetworkStatus {
     default: bool,
 }
 
-fn networks(text: &str) -> Box<[AttachedNetwork]> {
-    let all: Vec<NetworkStatus> = serde_json::from_str(text).unwrap_or_default();
-    let others = all.into_iter().filter(|one| !one.default);
-    let network = |one: NetworkStatus| AttachedNetwork {
-        mac: Mac::parse(&one.mac).unwrap_or(Mac::NONE),
-        addresses: one.ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
-        network: one.name,
-        interface: one.interface,
+/// The networks, and whether there may be others: the annotation is Multus', not the API
+/// server's, which lets anything pass.
+fn networks(text: &str, namespace: &str) -> (Box<[AttachedNetwork]>, bool) {
+    if text.trim().is_empty() {
+        return (Box::default(), false);
+    }
+    let Ok(entries) = serde_json::from_str::<Option<Vec<serde_json::Value>>>(text) else {
+        return (Box::default(), true);
     };
-    others.map(network).collect()
+    let mut is_unread = false;
+    let mut networks: Vec<AttachedNetwork> = Vec::new();
+    for entry in entries.into_iter().flatten() {
+        let Ok(one) = serde_json::from_value::<NetworkStatus>(entry) else {
+            is_unread = true;
+            continue;
+        };
+        if one.default {
+            continue;
+        }
+        let network = AttachedNetwork {
+            mac: Mac::parse(&one.mac).unwrap_or(Mac::NONE),
+            addresses: one.ips.iter().filter_map(|ip| ip.parse().ok()).collect(),
+            network: one.name,
+            interface: one.interface,
+        };
+        is_unread |= network.definition(namespace).is_none();
+        networks.push(network);
+    }
+    let addresses: usize = networks.iter().map(|one| one.addresses.len()).sum();
+    if networks.len() > MOST_NETWORKS || addresses > MOST_ADDRESSES {
+        return (Box::default(), true);
+    }
+    (networks.into(), is_unread)
 }
 
 /// `spec.terminationGracePeriodSeconds`, 30 when absent (API reference, PodSpec).

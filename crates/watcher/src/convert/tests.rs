@@ -314,3 +314,63 @@ fn a_static_pod_has_the_uid_that_kubelet_runs_it_under() {
     let hash = format!("kubernetes.io/config.hash: {HASH:?}");
     assert_eq!(uid(&hash, addresses), own, "anybody can add this one later");
 }
+
+/// Multus' annotation is anybody's who may change the pod.
+#[test]
+fn what_cannot_be_read_of_a_pods_networks_is_told() {
+    let read = |status: &str| {
+        let annotations = [(super::pod::NETWORK_STATUS.to_owned(), status.to_owned())];
+        let mut object = ApiPod::default();
+        object.metadata.name = Some("web".to_owned());
+        object.metadata.namespace = Some("dev".to_owned());
+        object.metadata.annotations = Some(annotations.into());
+        let attachment = super::pod(&object).0.attachment;
+        (attachment.networks.len(), attachment.is_unread)
+    };
+    let entries = |count: usize| {
+        let one = |number| format!(r#"{{"name":"a/n{number}","interface":"net1"}}"#);
+        format!("[{}]", (0..count).map(one).collect::<Vec<_>>().join(","))
+    };
+    let addresses = |count: usize| {
+        let all: Vec<String> = (0..count).map(|number| format!("\"fd00::{number:x}\"")).collect();
+        format!(r#"[{{"name":"a/n","interface":"net1","ips":[{}]}}]"#, all.join(","))
+    };
+    for (status, expected) in [
+        ("", (0, false)),
+        ("null", (0, false)),
+        ("[]", (0, false)),
+        (r#"[{"name":"","interface":"eth0","default":true}]"#, (0, false)),
+        (r#"[{"name":"a/n","interface":"net1"}]"#, (1, false)),
+        ("no JSON", (0, true)),
+        ("{}", (0, true)),
+        (r#"[{"name":7}]"#, (0, true)),
+        (r#"[{"name":7}, {"name":"n","interface":"net1"}]"#, (1, true)),
+        (r#"[{"name":"a b","interface":"net1"}]"#, (1, true)),
+        (&entries(policy::MOST_NETWORKS), (policy::MOST_NETWORKS, false)),
+        (&entries(policy::MOST_NETWORKS + 1), (0, true)),
+        (&addresses(policy::MOST_ADDRESSES), (1, false)),
+        (&addresses(policy::MOST_ADDRESSES + 1), (0, true)),
+    ] {
+        assert_eq!(read(status), expected, "{}", &status[..status.len().min(80)]);
+    }
+}
+
+#[test]
+fn a_policy_of_too_many_networks_allows_nothing_on_any() {
+    let read = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("n{number}")).collect();
+        let yaml = format!(
+            "apiVersion: k8s.cni.cncf.io/v1beta2\nkind: MultiNetworkPolicy\nmetadata: {{name: p, \
+             namespace: dev, annotations: {{{}: '{}'}}}}\nspec: {{podSelector: {{}}, ingress: \
+             [{{}}]}}\n",
+            policy::POLICY_FOR,
+            names.join(",")
+        );
+        let loaded = parse("f", &yaml, Validation::Warn);
+        let Some(Object::MultiNetworkPolicy(one)) = loaded.objects.first() else { panic!("none") };
+        (one.networks.clone(), one.policy.ingress.as_ref().map(Vec::len))
+    };
+    let (networks, rules) = read(128);
+    assert!(networks != policy::PolicyFor::Unreadable && rules == Some(1));
+    assert_eq!(read(129), (policy::PolicyFor::Unreadable, Some(0)));
+}

@@ -118,6 +118,7 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
                 .as_ref()
                 .is_some_and(|all| all.contains_key("kubernetes.io/config.mirror")),
             networks: Box::default(),
+            is_unread: false,
         },
         ports,
     }

@@ -7,6 +7,7 @@
 
 mod changes;
 mod expected;
+mod greedy;
 mod stage;
 mod traffic;
 

@@ -180,11 +180,22 @@ impl Stage {
         Ok(agent)
     }
 
+    /// One that does not enforce MultiNetworkPolicies.
+    pub fn plain_pod_agent(&self, name: &str) -> Result<Daemon<'_>> {
+        let mut agent = self.spawn(name, &[])?;
+        agent.ready_within(PATIENCE)?;
+        Ok(agent)
+    }
+
     /// Does not wait until it is ready.
     pub fn start_pod_agent(&self, name: &str, options: &[&str]) -> Result<Daemon<'_>> {
+        self.spawn(name, &[&["--multi-network-policies"], options].concat())
+    }
+
+    fn spawn(&self, name: &str, options: &[&str]) -> Result<Daemon<'_>> {
         let node = &self.world.cluster.endpoint(name)?.namespace;
         let mut command = node.command(program::path()?);
-        command.args(["pod-agent", "--multi-network-policies", "--verify", "--node-name", name]);
+        command.args(["pod-agent", "--verify", "--node-name", name]);
         command.arg("--kubeconfig").arg(self.world.kubeconfig());
         command.arg("--proc").arg(self.processes.path()).args(options);
         Daemon::spawn(node, command, HEALTH.parse()?)
