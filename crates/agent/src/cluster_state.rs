@@ -247,7 +247,7 @@ impl ClusterState {
                 let mut changed = self.forget_findings(kind, &objects);
                 let mut kept = self.unreadable_of(kind);
                 for Found { object, diagnostics } in objects {
-                    changed |= self.find(&object, diagnostics);
+                    changed |= self.find(&object, diagnostics) | self.is_read(&object);
                     kept.push(object);
                 }
                 let is_first = self.listed.insert(kind);
@@ -255,7 +255,7 @@ impl ClusterState {
             }
             Event::Applied(Found { object, diagnostics }) => {
                 self.unreadable.remove(&(object.kind(), object.key()));
-                let changed = self.find(&object, diagnostics);
+                let changed = self.find(&object, diagnostics) | self.is_read(&object);
                 self.store.apply(object) || changed
             }
             Event::Deleted { kind, key } => {
@@ -293,6 +293,20 @@ impl ClusterState {
             StandIn::Policy(_) | StandIn::MultiPolicy(_) | StandIn::Namespace(_) => {}
         }
         true
+    }
+
+    /// An object can be read. Whether something is not kept any longer.
+    fn is_read(&mut self, object: &Object) -> bool {
+        match (object, &mut self.keeper) {
+            (Object::Pod(pod), Some(keeper)) => keeper.readable(pod),
+            (
+                Object::Pod(_)
+                | Object::NetworkPolicy(_)
+                | Object::MultiNetworkPolicy(_)
+                | Object::Namespace(_),
+                _,
+            ) => false,
+        }
     }
 
     /// The known objects of a kind that its list lacks because they cannot be read. Those

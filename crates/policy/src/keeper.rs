@@ -182,6 +182,23 @@ impl Keeper {
         is_news
     }
 
+    /// A pod's object can be read. If its addresses never count on this node, what was kept
+    /// of it for want of a readable object is not kept any longer, unless an interface of the
+    /// node has the address. Whether anything was.
+    pub fn readable(&mut self, pod: &Pod) -> bool {
+        if pod.is_on(Some(&self.node)) && !pod.host_network {
+            return false;
+        }
+        let is_its = |kept: &Kept| kept.why == KeptFor::Unreadable && kept.pod.key == pod.key;
+        let its = self.kept.iter().filter(|(_, kept)| is_its(kept));
+        let its = its.map(|(address, _)| *address);
+        let its: Vec<IpAddr> = its.filter(|address| !self.were_bound.contains(address)).collect();
+        for address in &its {
+            self.forget(*address);
+        }
+        !its.is_empty()
+    }
+
     /// What the node's interfaces are bound to, if that is known. The pods that are kept
     /// are among those that were to be bound. Whether something else is kept now.
     pub fn look(&mut self, network: Option<&NodeNetwork>, now: Duration) -> bool {

@@ -242,6 +242,25 @@ fn what_the_kernel_isolated_at_start_stays_shut() {
     assert_eq!(bench.kept(), [""; 0], "its object came late");
 }
 
+#[test]
+fn what_was_kept_of_an_unreadable_pod_ends_when_it_is_read_as_no_pod_of_ours() {
+    let mut bench = Bench::with([]);
+    let keys = ["host", "far", "ours", "bound"];
+    for (index, name) in keys.into_iter().enumerate() {
+        let address = ip(&format!("10.0.0.{}", index + 1));
+        let stand_in = Kept::stand_in(ObjectKey::new("dev", name), vec![address]);
+        assert!(bench.keeper.unreadable(&Arc::new(stand_in)));
+    }
+    bench.bind(&["10.0.0.4"]);
+    let host = Pod { host_network: true, ..pod("host", "a", "10.0.0.1") };
+    assert!(bench.keeper.readable(&host));
+    assert!(!bench.keeper.readable(&host), "once");
+    assert!(bench.keeper.readable(&pod("far", "b", "10.0.0.2")));
+    assert!(!bench.keeper.readable(&pod("ours", "a", "10.0.0.9")), "it may still have it");
+    assert!(!bench.keeper.readable(&pod("bound", "b", "10.0.0.4")), "somebody has it here");
+    assert_eq!(bench.kept(), ["10.0.0.3", "10.0.0.4"]);
+}
+
 /// So the binding finds one pod behind it, and both addresses stay bound.
 #[test]
 fn addresses_of_one_interface_are_one_pods_after_a_restart() {
