@@ -64,6 +64,7 @@ impl Node {
             if mode == Mode::Enforce {
                 Unbindable::default().lacks().iter().for_each(report::warning);
             }
+            this.bind_to(pipeline, Unbindable::seen());
             return Ok(this);
         };
         let InForce { claims, network, .. } =
@@ -89,7 +90,9 @@ impl Node {
     /// Tells the pipeline what changed, of the pods or of the interfaces. Whether
     /// anything is to be bound otherwise.
     pub fn follow(&mut self, pipeline: &mut Pipeline<Kernel>, snapshot: &Snapshot) -> bool {
-        let Some(interfaces) = &mut self.interfaces else { return false };
+        let Some(interfaces) = &mut self.interfaces else {
+            return self.bind_to(pipeline, Unbindable::seen());
+        };
         if self.local.follow(snapshot) {
             interfaces.pods(self.options.bindable(&self.local, Vec::new()));
         }
@@ -111,12 +114,16 @@ impl Node {
         let findings: BTreeSet<BindingFinding> = interfaces.findings().iter().cloned().collect();
         print(&findings.difference(&self.printed).collect::<Vec<_>>());
         self.printed = findings;
-        let Some(network) = interfaces.network() else { return false };
-        if self.seen.as_ref() == Some(network) {
+        let Some(network) = interfaces.network().cloned() else { return false };
+        self.bind_to(pipeline, network)
+    }
+
+    fn bind_to(&mut self, pipeline: &mut Pipeline<Kernel>, network: NodeNetwork) -> bool {
+        if self.seen.as_ref() == Some(&network) {
             return false;
         }
         self.seen = Some(network.clone());
-        pipeline.bind(self.options.possible(network.clone()));
+        pipeline.bind(self.options.possible(network));
         true
     }
 }

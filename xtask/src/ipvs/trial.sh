@@ -33,10 +33,24 @@ table inet services {
 N
 }
 
+# Policies in audit: nothing is lost, and what they would deny is told of.
+audit() {
+    in_ns node $NFTPOL apply -f $HERE/pods.yaml --node node-1 --mode audit || die "apply in audit"
+    told() { in_ns node nft list set inet nftpol audited.$1 | grep -c "$2"; }
+    for one in "b 10.96.1.1:80" "e 10.96.1.3:80"; do
+        echo "x TCP ${one#* }" | in_ns ${one% *} $XTASK ipvs ask | grep -q yes ||
+            die "in audit $one is lost"
+    done
+    [ $(told i4 10.244.1.4) = 1 ] && [ $(told e4 10.244.1.6) = 1 ] ||
+        die "in audit nobody is told of what IPVS forwards"
+    echo "in audit: 2 connections through IPVS passed, and both were told of"
+}
+
 echo "trial: kernel $(uname -r)"
 build; services 1; servers
 try 'no rules of ours' loss
 [ $losses -eq 0 ] && [ $leaks -gt 0 ] || [ -n "${ANYWAY-}" ] || die "the network itself loses packets"
+audit
 in_ns node $NFTPOL apply -f $HERE/pods.yaml --node node-1 || die "apply"
 in_ns node nft list chain inet nftpol ipvs || die "the chain of the output hook is missing"
 [ -n "${ANYWAY-}" ] || in_ns node $NFTPOL verify --kernel -f $HERE/pods.yaml --node node-1 ||

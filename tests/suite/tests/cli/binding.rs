@@ -229,6 +229,13 @@ fn what_ipvs_forwards_is_judged_as_each_command_is_told() -> Result<()> {
     nft(node.namespace()?, &["flush chain inet nftpol ipvs"], "")?;
     let differs = node.nftpol(&["verify", "--kernel", always])?;
     ensure!(differs.code == Some(1), "{differs:?}");
+    // In audit it is told of what IPVS forwards, too.
+    let audit = ["--mode=audit", always];
+    assert_eq!(node.nftpol(&["apply", audit[0], audit[1]])?.code, Some(0));
+    let base = node.shows(&["chain", "inet", "nftpol", "ipvs"])?;
+    ensure!(base.contains("jump audit.ingress4"), "{base}");
+    let proved = node.nftpol(&["verify", "--kernel", audit[0], audit[1]])?;
+    ensure!(proved.code == Some(0), "{proved:?}");
     Ok(())
 }
 
