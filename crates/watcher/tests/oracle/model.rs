@@ -12,9 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use k8s_openapi::jiff::Timestamp;
 use policy::{
-    Audit, IpBlock, Labels, Mode, MultiNetworkPolicy, NamedPort, Namespace, NetworkPolicy,
-    ObjectKey, Operator, Peer, Peers, Phase, Pod, PodPeer, PolicyFor, Port, PortNumbers, Ports,
-    Protocol, Requirement, Rule, Selector, Switch,
+    AttachedNetwork, Audit, IpBlock, Labels, Mac, Mode, MultiNetworkPolicy, NamedPort, Namespace,
+    NetworkPolicy, ObjectKey, Operator, Peer, Peers, Phase, Pod, PodPeer, PolicyFor, Port,
+    PortNumbers, Ports, Protocol, Requirement, Rule, Selector, Switch,
 };
 use watcher::Object;
 
@@ -117,11 +117,36 @@ pub(crate) fn pod(object: &core::Pod) -> Pod {
                 .annotations
                 .as_ref()
                 .is_some_and(|all| all.contains_key("kubernetes.io/config.mirror")),
-            networks: Box::default(),
+            networks: networks(&object.metadata),
             is_unread: false,
         },
         ports,
     }
+}
+
+/// The networks beside the primary one, of an annotation in order: nothing here writes
+/// another one.
+fn networks(metadata: &ObjectMeta) -> Box<[AttachedNetwork]> {
+    let annotations = metadata.annotations.iter().flatten();
+    let status = annotations.filter(|(name, _)| *name == "k8s.v1.cni.cncf.io/network-status");
+    let entries = status.flat_map(|(_, text)| {
+        serde_json::from_str::<Vec<serde_json::Value>>(text).unwrap_or_default()
+    });
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let network = |entry: serde_json::Value| {
+        let digits = text(&entry["mac"]).replace(':', "");
+        let mac: Vec<u8> = (0..digits.len() / 2)
+            .filter_map(|at| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).ok())
+            .collect();
+        let ips = entry["ips"].as_array().into_iter().flatten();
+        AttachedNetwork {
+            network: text(&entry["name"]),
+            interface: text(&entry["interface"]),
+            mac: mac.try_into().map_or(Mac::NONE, Mac),
+            addresses: ips.filter_map(|ip| text(ip).parse().ok()).collect(),
+        }
+    };
+    entries.filter(|entry| entry["default"] != true).map(network).collect()
 }
 
 /// A UUID as a number; 0 is none.
