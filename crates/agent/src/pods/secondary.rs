@@ -14,8 +14,8 @@
 //!    └─▶ policy::secondary: a snapshot for each network ─▶ excerpts ─▶ places
 //! ```
 //!
-//! The pod's annotation says which interfaces are of a network. Whoever may write it can say
-//! that the pod has no such network, before this agent has seen it. Afterwards an interface
+//! The pod's annotation says which interfaces are of a network. A tenant who may write it
+//! can say that the pod has no such network, before this agent has seen it. Afterwards an interface
 //! stays judged while it is there.
 
 mod claims;
@@ -28,9 +28,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use compiler::NETWORK_TABLE;
+use imbl::OrdMap;
 use nft::NamespaceId;
 use policy::secondary::Secondary;
-use policy::{ObjectKey, Pod, PodUid, Snapshot};
+use policy::{MultiNetworkPolicy, ObjectKey, Pod, PodUid, Snapshot};
 
 use super::place::{How, PodPlace};
 use super::processes::InNamespaces;
@@ -60,8 +61,8 @@ pub fn is_of_network(table: &str) -> bool {
 pub(super) struct Secondaries {
     local: LocalPods,
     known: Known,
-    /// Of which cluster and pods the claims are.
-    claimed: Snapshot,
+    /// The policies of which the claims are.
+    claimed: OrdMap<ObjectKey, Arc<MultiNetworkPolicy>>,
     spaces: BTreeMap<(PodUid, NamespaceId), Space>,
     /// Where [`turns`] goes on.
     turn: usize,
@@ -89,7 +90,7 @@ impl Secondaries {
                 networks: Secondary::default(),
                 excerpts: BTreeMap::new(),
             },
-            claimed: Snapshot::default(),
+            claimed: OrdMap::new(),
             spaces: BTreeMap::new(),
             turn: 0,
             crowded: BTreeSet::new(),
@@ -134,11 +135,11 @@ impl Secondaries {
         });
         let pods: BTreeMap<PodUid, Arc<Pod>> =
             pods.map(|pod| (pod.attachment.uid, Arc::clone(pod))).collect();
-        let are_same = self.claimed.multi_policies.ptr_eq(&snapshot.multi_policies);
+        let are_same = self.claimed.ptr_eq(&snapshot.multi_policies);
         if are_same && pods == self.known.pods {
             return false;
         }
-        self.claimed = snapshot.clone();
+        self.claimed = snapshot.multi_policies.clone();
         self.known.pods = pods;
         let claims = Claims::of(snapshot, &self.known.pods);
         let before = std::mem::replace(&mut self.known.claims, claims);
