@@ -127,7 +127,7 @@ fn cluster(input: &Input, further: Further) -> Result<Snapshot> {
         Err(error) if further == Further::Needed => {
             return Err(error).context("read the cluster");
         }
-        // Whoever asks about the primary network need not have the right.
+        // An answer about the primary network does not need this right.
         Err(error) => {
             report::notice(format_args!("MultiNetworkPolicies are not read: {error}"));
             Vec::new()

@@ -100,8 +100,8 @@ fn pieces(stream: &UnixStream, behind: &Behind) -> io::Result<()> {
     Ok(())
 }
 
-/// Answers the CNI plugin, if the operator has installed it. Whoever is root in the node's
-/// network can say the same words.
+/// Answers the CNI plugin, if the operator has installed it. Any process that is root in the
+/// node's network can say the same words.
 fn plugin(mut stream: &UnixStream, behind: &Behind, request: Request) {
     let answer = match &behind.cni {
         Some(cni) => asked(cni, request),

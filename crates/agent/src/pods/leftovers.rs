@@ -56,8 +56,8 @@ impl Leftovers {
         (self.tables > 0).then(|| {
             format!(
                 "tables of further networks are as a pod agent with --multi-network-policies left \
-                 them ({}, in {} network namespaces): nothing follows the policies there. Give the option again, or stop the pod agent and run `nftpol cleanup \
-                 --pods`",
+                 them ({}, in {} network namespaces): nothing follows the policies there. Give \
+                 the option again, or stop the pod agent and run `nftpol cleanup --pods`",
                 self.tables, self.namespaces
             )
         })

@@ -200,7 +200,7 @@ impl Lister<'_> {
 
     /// By the newest version that is served. A server need not have the kind.
     async fn multi_policies(&self) -> Result<Vec<Found>, ListError> {
-        // Whoever may not list a kind is not told that the server lacks it.
+        // A 403 does not tell whether the server lacks the kind.
         if let Ok(None) = optional::served(self.client).await {
             return Ok(Vec::new());
         }

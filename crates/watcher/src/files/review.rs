@@ -52,7 +52,7 @@ pub(super) fn review(found: Vec<ReadObject>, pods: Pods, findings: &mut Findings
     }
     drop(places);
     shared_addresses(&objects, findings);
-    // Whoever reads more knows of more networks.
+    // More files can have more networks.
     if pods == Pods::NeedAddresses {
         unknown_networks(&objects, findings);
     }

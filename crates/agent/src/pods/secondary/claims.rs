@@ -73,7 +73,7 @@ impl Claims {
         let mut wanted = Self::default();
         for (namespace, mut room) in rooms(&demands) {
             let mut claims = claims.remove(namespace).unwrap_or_default();
-            // Whoever comes later finds no room.
+            // Pods that come later find no room.
             claims.sort_by_key(|one| (one.pod.created, one.pod.key.clone()));
             for claim in claims {
                 wanted.add(claim, |networks| room.take(networks));

@@ -4,7 +4,7 @@
 //! that gets less because another one asks for more than its part.
 //!
 //! A table costs a thread, three sockets, and twenty looks a second. A network costs an index
-//! over the pods of all further networks ([`compiler::Excerpts`]), whoever shares it. A tenant
+//! over the pods of all further networks ([`compiler::Excerpts`]), shared or not. A tenant
 //! chooses both: a pod's annotation may name any number of networks, and one interface for all
 //! of them.
 
